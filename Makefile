@@ -1,0 +1,52 @@
+# Everything from nothing: `make demo` and `make test` create $(VENV), install into it, and run.
+# PYTHON=python3.12 chooses the interpreter that makes the environment; UV_TORCH_BACKEND=cpu installs torch without CUDA (2 GB instead of 6).
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+MIN    := $(shell sed -n 's/^min_python *= *//p' settings.ini)
+ROOMS   = $(sort $(wildcard nbs/[0-9]*.ipynb)) nbs/index.ipynb
+
+# A relative IRM_NB_DATA is meant from here; notebooks run in folders of their own.
+ifdef IRM_NB_DATA
+export IRM_NB_DATA := $(abspath $(IRM_NB_DATA))
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lab bench notebooks sync clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-10s %s\n", $$1, $$2}'
+
+$(STAMP): settings.ini setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < tuple(map(int, "$(MIN)".split("."))))' || { echo "irm_nb needs Python $(MIN) or newer, and $(PYTHON) is not. Name one: make PYTHON=python3.12 <target>" >&2; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) cannot make an environment. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/pip install --quiet --disable-pip-version-check uv
+	@uv=$$(command -v uv || echo $(BIN)/uv); $$uv pip install --compile-bytecode --python $(BIN)/python -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP) ## train with and without IRM on the embedded world; leaves demo/01_transfer.{ipynb,html}
+	@$(BIN)/python tools/run_notebook.py nbs/analysis/01_transfer.ipynb --out demo/01_transfer.ipynb --html demo/01_transfer.html
+
+# Both halves always run. One thread for each of nbdev_test's two processes, and a store that is thrown away.
+test: $(STAMP) ## every notebook, then the checks and tests in tests/
+	@export IRM_NB_STORE=$$(mktemp -d); trap 'rm -rf "$$IRM_NB_STORE"' EXIT; failed=; \
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --do_print --timing || failed=yes; \
+	$(BIN)/python -m pytest tests || { [ -z "$$failed" ] || echo "nbdev_test failed as well: see above" >&2; exit 1; }; \
+	[ -z "$$failed" ] || { echo "nbdev_test failed: see above" >&2; exit 1; }
+
+lab: $(STAMP) ## JupyterLab on nbs/index.ipynb
+	@$(BIN)/jupyter lab nbs/index.ipynb
+
+bench: $(STAMP) ## the benchmark's ratios, measured on this machine
+	@$(BIN)/irm_run bench
+
+notebooks: $(STAMP) ## execute the library's notebooks in place, on the embedded world alone, and keep their outputs
+	@export IRM_NB_STORE=$$(mktemp -d); trap 'rm -rf "$$IRM_NB_STORE"' EXIT; unset IRM_NB_DATA; \
+	$(BIN)/python tools/run_notebook.py --inplace $(ROOMS) && $(BIN)/nbdev_clean
+
+sync: $(STAMP) ## after an edit: export the library, clean the notebooks, make README.md and environment.yml
+	@$(BIN)/nbdev_export && $(BIN)/nbdev_clean && $(BIN)/python tools/make_readme.py && $(BIN)/python tools/check.py environment --write
+
+clean: ## remove what the other targets left (not $(VENV), not the store of results)
+	@rm -rf demo bench build dist .pytest_cache .ruff_cache; find nbs irm_nb tools tests -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf

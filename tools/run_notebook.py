@@ -1,0 +1,112 @@
+"""Execute notebooks from top to bottom: live progress, the failing cell on failure, a report in HTML on request."""
+import argparse, contextlib, os, re, shutil, sys, threading, time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+os.environ.setdefault('JUPYTER_PREFER_ENV_PATH', '1') # this environment's kernel, not one of the same name elsewhere
+os.environ.pop('MPLBACKEND', None) # the kernel draws inline; a backend from outside would leave the notebook without figures
+_ansi = re.compile(r'\x1b\[[0-9;?]*[A-Za-z]')
+
+def _clock(s): return f'{int(s)//60}:{int(s)%60:02}'
+
+def _headline(cell):
+    lines = [l.strip() for l in cell.source.splitlines() if l.strip() and not l.lstrip().startswith('#')]
+    return lines[0] if lines else ''
+
+def _last_line(cell): # what a progress bar in the cell says now
+    text = ''.join(o.get('text', '') for o in cell.get('outputs', []) if o.output_type == 'stream')
+    lines = [l.strip() for l in re.split(r'[\r\n]', _ansi.sub('', text)) if l.strip()]
+    return lines[-1] if lines else ''
+
+class Failed(Exception): pass
+
+class Progress:
+    "Which cell of how many runs, and for how long: a line that is rewritten on a terminal, a line now and then in a log"
+    def __init__(self, name, n):
+        out = sys.stderr
+        self.name,self.n,self.out,self.i,self.cell,self.start,self.tty,self.said = name,n,out,0,None,time.time(),out.isatty(),0.
+    def begin(self, cell, **_):
+        if cell.cell_type == 'code' and cell.source.strip(): self.i,self.cell = self.i+1,cell; self.say()
+    def say(self, every=15):
+        if self.cell is None or (not self.tty and time.time()-self.said < every): return
+        self.said = time.time()
+        s = f'{self.name}  cell {self.i}/{self.n}  {_clock(time.time()-self.start)}  {_last_line(self.cell) or _headline(self.cell)}'
+        print(f'\r\x1b[K{s[:os.get_terminal_size().columns-1]}' if self.tty else s[:160], end='' if self.tty else '\n', file=self.out, flush=True)
+    def end(self, what): print(f'{chr(13)+chr(27)+"[K" if self.tty else ""}{self.name}  {what} in {_clock(time.time()-self.start)}', file=self.out, flush=True)
+    @contextlib.contextmanager
+    def ticking(self):
+        stop = threading.Event()
+        def tick():
+            while not stop.wait(1): self.say()
+        ticker = threading.Thread(target=tick, daemon=True)
+        ticker.start()
+        try: yield
+        finally: stop.set(); ticker.join()
+
+def execute(path, # notebook
+            timeout): # seconds a single cell may take
+    "Run a notebook in its own folder -> (the notebook as far as it came, None or what stopped it)"
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+    nb = nbformat.read(path, as_version=4)
+    code = [c for c in nb.cells if c.cell_type == 'code']
+    for c in code: c.outputs,c.execution_count = [],None
+    show = Progress(Path(path).name, sum(bool(c.source.strip()) for c in code))
+    client = NotebookClient(nb, timeout=timeout, startup_timeout=180, kernel_name='python3', store_widget_state=False, on_cell_start=show.begin,
+                            resources={'metadata': {'path': str(Path(path).resolve().parent)}})
+    why = None
+    try:
+        with show.ticking(): client.execute()
+    except CellExecutionError as e: why = '\n'.join(e.traceback.splitlines()[-40:])
+    except CellTimeoutError: why = f'The cell took longer than {timeout} s. Give it more time with --timeout.'
+    except DeadKernelError: why = 'The kernel died, most often for want of memory. Close other programs, or run a smaller job.'
+    nb.metadata.pop('widgets', None)
+    if why:
+        if not sys.stderr.isatty(): why = _ansi.sub('', why)
+        src = '\n'.join(f'    {l}' for l in (show.cell.source if show.cell else '').splitlines())
+        why = f'{path}: cell {show.i} of {show.n} failed\n\n{src}\n\n{why}'
+    show.end('stopped' if why else 'done')
+    return nb,why
+
+def to_html(nb, title):
+    "One self-contained page: figures inside, hidden cells and directives left out"
+    from copy import deepcopy
+    from nbconvert import HTMLExporter
+    from make_readme import reader_view
+    page = HTMLExporter(embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True, require_js_url='', jquery_url='')
+    return page.from_notebook_node(reader_view(deepcopy(nb)), resources={'metadata': {'name': title}})[0]
+
+def main(argv=None):
+    ap = argparse.ArgumentParser(description=__doc__)
+    ap.add_argument('notebook', nargs='+', type=Path)
+    ap.add_argument('--out', type=Path, help='where the executed notebook goes (one notebook only)')
+    ap.add_argument('--html', type=Path, help='where a report goes: a page without the hidden cells (one notebook only)')
+    ap.add_argument('--inplace', action='store_true', help='keep the outputs in the notebooks themselves; one that fails stays as it was')
+    ap.add_argument('--timeout', type=int, default=1800, help='seconds a single cell may take (default %(default)s)')
+    a = ap.parse_args(argv)
+    if a.inplace == bool(a.out): ap.error('choose --out FILE or --inplace')
+    if len(a.notebook) > 1 and not a.inplace: ap.error('--out and --html take one notebook')
+    if missing := [str(p) for p in a.notebook if not p.exists()]: ap.error(f'no such notebook: {", ".join(missing)}')
+    for v in ('IRM_NB_DATA', 'IRM_NB_STORE'): # meant from here; the kernel starts in the notebook's folder
+        if os.environ.get(v): os.environ[v] = str(Path(os.environ[v]).resolve())
+    import nbformat
+    from irm_nb.core import OutputError, atomic_file
+    for path in a.notebook:
+        try:
+            with contextlib.ExitStack() as places: # found unwritable before the work, not after
+                out = places.enter_context(atomic_file(a.out or path))
+                html = places.enter_context(atomic_file(a.html)) if a.html else None
+                nb,why = execute(path, a.timeout)
+                if why and a.inplace: raise Failed(why)
+                nbformat.write(nb, out)
+                title = next((m[1] for c in nb.cells if (m := re.match(r'#\s+(.+)', c.source))), path.stem)
+                if html: html.write_text(to_html(nb, title), encoding='utf-8')
+                for p in filter(None, (out, html)): shutil.copymode(path, p) # temporary files are private
+        except OutputError as e: sys.exit(f'{e}')
+        except Failed as e: sys.exit(f'{e}\n\n{path} is as it was.')
+        except KeyboardInterrupt: print('\nStopped. Finished stages are kept in the store: the same command goes on from there.', file=sys.stderr); sys.exit(130)
+        if why: sys.exit(f'{why}\n\nAs far as it came: {a.out}')
+        for p in filter(None, (a.out, a.html)): print(p)
+
+if __name__ == '__main__': main()
