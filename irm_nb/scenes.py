@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['MODALITIES', 'SceneSet', 'PairedScenes', 'Task', 'make_task', 'channels', 'channel_stats', 'Batches', 'augment']
 
-# %% ../nbs/04_scenes.ipynb #bde9fe78
+# %% ../nbs/04_scenes.ipynb #d2ad395c
 import json
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
