@@ -155,7 +155,7 @@ def digest(o) -> str: # 32 hexadecimal digits
     "Hash of a configuration, by content"
     return hashlib.blake2b(json.dumps(_plain(o), sort_keys=True).encode(), digest_size=16).hexdigest()
 
-# %% ../nbs/00_core.ipynb #b8817f6d
+# %% ../nbs/00_core.ipynb #6aa071c9
 @contextlib.contextmanager
 def _moved_into_place(path, make):
     path = Path(path)
@@ -164,7 +164,9 @@ def _moved_into_place(path, make):
         tmp = make(path)
     except OSError as e: raise OutputError(path, e.strerror or e, 'a place that can be written', 'Choose another folder, or change its permissions.') from e
     try:
+        mode = tmp.stat().st_mode
         yield tmp
+        tmp.chmod(mode) # some writers make their files private
         if tmp.is_dir() and path.is_dir():
             old = _beside(path)
             os.replace(path, old); os.replace(tmp, path); shutil.rmtree(old)

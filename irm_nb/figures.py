@@ -162,16 +162,15 @@ def pair_sheet(pairs:PairedScenes, idx, # samples, one a column
     fig.suptitle(title)
     return fig
 
-# %% ../nbs/33_figures.ipynb #02dcf3a0
+# %% ../nbs/33_figures.ipynb #27c51e10
 QUANTITIES = dict(ce='CE with the teacher, nats', kl='KL from the teacher, nats')
 
 def column(runs, # {name: history}, a history is a list of dictionaries, one an epoch
-           name, key) -> np.ndarray: # [epochs]
+           name, key) -> tuple: # (epochs from 1, values), of the epochs in which it was logged
     "One logged number of one run"
-    missing = [i for i,h in enumerate(runs[name]) if key not in h]
-    what = 'no epochs' if not len(runs[name]) else f'no {key!r} in epoch {missing[0] + 1}' if missing else None
-    if what: raise OptionError(f'runs[{name!r}]', what, 'the history of a network trained in F2', 'Pass {name: predictor.history}.')
-    return np.array([h[key] for h in runs[name]], float)
+    at = [i for i,h in enumerate(runs[name]) if key in h]
+    if not at: raise OptionError(f'runs[{name!r}]', f'no {key!r} in {len(runs[name])} epochs', 'the history of a network trained in F2', 'Pass {name: predictor.history}.')
+    return np.array(at) + 1,np.array([runs[name][i][key] for i in at], float)
 
 def _epochs(ax):
     ax.set_xlabel('epoch')
@@ -187,10 +186,9 @@ def modality_curves(runs:dict, # {run: history with ce_opt, ce_sar, kl_opt, kl_s
     for q,line in zip(rows, axs):
         for ax,run in zip(line, runs):
             for m,label in (('opt','optical'), ('sar','SAR')):
-                y = column(runs, run, f'{q}_{m}')
-                x = np.arange(1, len(y) + 1)
+                x,y = column(runs, run, f'{q}_{m}')
                 ax.plot(x, y, color=COLOURS[label], ls='-' if m == 'opt' else '--', label=label)
-                if q == 'ce': ax.plot(x, y - column(runs, run, f'kl_{m}'), color=COLOURS[label], ls=':', lw=1, label=f'{label} teacher\'s entropy')
+                if q == 'ce': ax.plot(x, y - column(runs, run, f'kl_{m}')[1], color=COLOURS[label], ls=':', lw=1, label=f'{label} teacher\'s entropy')
             if q == rows[0]: ax.set_title(run)
             if q == rows[-1]: _epochs(ax)
         line[0].set_ylabel(QUANTITIES[q])
@@ -198,7 +196,7 @@ def modality_curves(runs:dict, # {run: history with ce_opt, ce_sar, kl_opt, kl_s
     fig.suptitle(title)
     return fig
 
-# %% ../nbs/33_figures.ipynb #b22b9116
+# %% ../nbs/33_figures.ipynb #89195b1c
 @styled
 def regulation_curves(runs:dict, # {run: history with rho_opt, rho_sar, w3}
                       title=None) -> Figure:
@@ -206,8 +204,8 @@ def regulation_curves(runs:dict, # {run: history with rho_opt, rho_sar, w3}
     fig,(axs,) = _plate(6.4, 2.3, 1, 2)
     for run,ls in zip(runs, ('-','--',':','-.')*len(runs)):
         for key,ax,c,label in (('rho_opt', axs[0], 'optical', 'ρ optical'), ('rho_sar', axs[0], 'SAR', 'ρ SAR'), ('w3', axs[1], 'target', 'w/3')):
-            y = column(runs, run, key)
-            ax.plot(np.arange(1, len(y) + 1), y, color=COLOURS[c], ls=ls, label=f'{label}, {run}' if len(runs) > 1 else label)
+            x,y = column(runs, run, key)
+            ax.plot(x, y, color=COLOURS[c], ls=ls, label=f'{label}, {run}' if len(runs) > 1 else label)
     for ax,name in zip(axs, ('weight of the loss ρ', 'step size w/3')):
         ax.axhline(1, color=COLOURS['neutral'], lw=.6, zorder=0)
         ax.set_ylabel(name)
@@ -395,10 +393,11 @@ def pictures(s, # `SceneSet`, `PairedScenes` or None
     if isinstance(s, PairedScenes) and s.cloudy.any(): s = s.subset(s.cloudy)
     return layers(s)[layer](np.array([i[0] for i in examples(s) if len(i)][-n:]))
 
-# %% ../nbs/33_figures.ipynb #9abaace7
+# %% ../nbs/33_figures.ipynb #243b3f8b
 @styled
 def framework_diagram(source=None, # `SceneSet` whose images stand on the tiles, or None
-                      pairs=None # `PairedScenes`, likewise
+                      pairs=None, # `PairedScenes`, likewise
+                      note='' # where the images are from: say 'synthetic' here where they are
                      ) -> Figure:
     "Domains, networks, the two steps of transfer, and where IRM acts"
     b = Board(12, 5.7)
@@ -420,6 +419,7 @@ def framework_diagram(source=None, # `SceneSet` whose images stand on the tiles,
     b.box(8.8, 2.85, 1.3, .9, '$f_T$\nGoogLeNet', 'target', sees=['optical','SAR'])
     _knowledge(b)
     _regulation(b)
+    b.words(3.45, .38, note, 9.5, ha='left')
     return b.fig
 
 # %% ../nbs/33_figures.ipynb #227269f9

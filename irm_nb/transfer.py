@@ -43,11 +43,11 @@ class Config:
     monitor_every: int = 2 # epochs between looks at the modalities' losses
     weights: str = None # file of local weights for f_pre, instead of training it
 
-# %% ../nbs/14_transfer.ipynb #2bfd133c
+# %% ../nbs/14_transfer.ipynb #02e62393
 def _epochs(n, batch=32, **kw): return TrainConfig(epochs=n, batch=batch, **kw)
 
 PRESETS = dict(
-    demo=Config(pretrain=_epochs(6), head=_epochs(4), adapt=_epochs(8, lr=3e-4), auxiliary=_epochs(8), target=_epochs(8), monitor_every=1),
+    demo=Config(pretrain=_epochs(6, 16), head=_epochs(3, 16), adapt=_epochs(8, 16), auxiliary=_epochs(8, 16), target=_epochs(8, 16), tau=0.4),
     standin=Config(),
     paper=Config(**{k:_epochs(200, batch=64, schedule='constant', lr=lr) for k,lr in dict(pretrain=1e-3, head=1e-3, adapt=1e-4, auxiliary=1e-3, target=1e-3).items()}, monitor_every=1))
 
