@@ -58,7 +58,7 @@ def _locked(path):
         fcntl.flock(f, fcntl.LOCK_EX)
         yield
 
-# %% ../nbs/01_store.ipynb #9f82d47a
+# %% ../nbs/01_store.ipynb #a718a2c6
 class Store:
     "A folder of stage results"
     def __init__(self, path=None): # folder; `store_home()` without one
@@ -76,31 +76,31 @@ class Store:
               code=()) -> Result: # functions whose source is remembered
         "The result of a stage: from the store, or built now"
         parts = dict(name=name, version=version, config=config, data=[d.fingerprint for d in data], parents=[p.key for p in parents], kind=kind)
-        key,t = digest(parts),time.perf_counter()
+        key,t,source = digest(parts),time.perf_counter(),code_digest(code)
         file,work = self.path/f'{name}-{key}.safetensors',self.path/'work'/key
         kept = file.exists()
         if not kept:
             with _locked(self.path/'work'/f'{key}.lock'):
-                if not (kept := file.exists()): self._build(build, file, work, parts, code)
+                if not (kept := file.exists()): self._build(build, file, work, parts, source)
         tensors,notes = load_tensors(file)
-        self._remind(name, notes, code)
+        self._remind(name, notes, source)
         self.log.append((name, key, 'kept' if kept else 'built', time.perf_counter() - t))
         return Result(name, key, tensors, notes['notes'])
 
-# %% ../nbs/01_store.ipynb #c78a6ddf
+# %% ../nbs/01_store.ipynb #61c76425
 @patch
 def _build(self:Store, build, file, work, parts, code):
     work.mkdir(parents=True, exist_ok=True)
     t = time.perf_counter()
     tensors,notes = build(work)
-    about = dict(seconds=time.perf_counter() - t, torch=torch.__version__, python=platform.python_version(), code=code_digest(code), parts=json.loads(json.dumps(parts, default=str)))
+    about = dict(seconds=time.perf_counter() - t, torch=torch.__version__, python=platform.python_version(), code=code, parts=json.loads(json.dumps(parts, default=str)))
     save_tensors(file, tensors, dict(notes=notes, about=about))
     shutil.rmtree(work)
     (self.path/'work'/f'{work.name}.lock').unlink(missing_ok=True)
 
 @patch
 def _remind(self:Store, name, notes, code):
-    if notes['about']['code'] != code_digest(code):
+    if notes['about']['code'] != code:
         warnings.warn(f'{name}: kept result was made by other code. Raise its version if its meaning changed; delete {self.path} to build all again.', stacklevel=3)
 
 # %% ../nbs/01_store.ipynb #67ef115a

@@ -43,11 +43,11 @@ class Config:
     monitor_every: int = 2 # epochs between looks at the modalities' losses
     weights: str = None # file of local weights for f_pre, instead of training it
 
-# %% ../nbs/14_transfer.ipynb #02e62393
+# %% ../nbs/14_transfer.ipynb #e8e7a3af
 def _epochs(n, batch=32, **kw): return TrainConfig(epochs=n, batch=batch, **kw)
 
 PRESETS = dict(
-    demo=Config(pretrain=_epochs(6, 16), head=_epochs(3, 16), adapt=_epochs(8, 16), auxiliary=_epochs(8, 16), target=_epochs(8, 16), tau=0.4),
+    demo=Config(pretrain=_epochs(5), head=_epochs(3, 16), adapt=_epochs(6, 16), auxiliary=_epochs(6, 16), target=_epochs(6, 16), tau=0.4),
     standin=Config(),
     paper=Config(**{k:_epochs(200, batch=64, schedule='constant', lr=lr) for k,lr in dict(pretrain=1e-3, head=1e-3, adapt=1e-4, auxiliary=1e-3, target=1e-3).items()}, monitor_every=1))
 
@@ -115,8 +115,8 @@ def pretrain(source:SceneSet, cfg:Config, store:Store, comp:Compute) -> Predicto
     config = file_digest(cfg.weights) if cfg.weights else cfg.pretrain
     return network(store, 'f_pre', 1, build, 'resnet50', 'opt', source.classes, config, comp, [source], code=[pretrain])
 
-# %% ../nbs/14_transfer.ipynb #7c79dead
-MODES = dict(full=None, top=('layer3','layer4','fc'), head=('fc',)) # modules that are trained after the head
+# %% ../nbs/14_transfer.ipynb #775f89df
+MODES = dict(full=None, top=('layer4','fc'), head=('fc',)) # modules that are trained after the head
 
 def adapt(f_pre:Predictor, task:Task, cfg:Config, store:Store, comp:Compute,
           modality='opt', # or 'sar'
