@@ -39,7 +39,7 @@ lab: $(STAMP) ## JupyterLab on nbs/index.ipynb
 	@$(BIN)/jupyter lab nbs/index.ipynb
 
 bench: $(STAMP) ## the benchmark's ratios, measured on this machine
-	@$(BIN)/irm_run bench
+	@$(BIN)/irm_run bench --install
 
 notebooks: $(STAMP) ## execute the library's notebooks in place, on the embedded world alone, and keep their outputs
 	@export IRM_NB_STORE=$$(mktemp -d); trap 'rm -rf "$$IRM_NB_STORE"' EXIT; unset IRM_NB_DATA; \

@@ -90,7 +90,7 @@ def seeded(*purpose):
         torch.manual_seed(derive_seed(*purpose))
         yield
 
-# %% ../nbs/00_core.ipynb #893f244d
+# %% ../nbs/00_core.ipynb #258c6c10
 def _seconds(f, n=3): # the least of n
     def once():
         t = time.perf_counter()
@@ -114,16 +114,18 @@ class Compute:
     def autocast(self): return torch.autocast(self.device.split(':')[0], torch.bfloat16, enabled=self.precision == 'bf16')
     def name(self):
         if self.device.startswith('cuda'): return torch.cuda.get_device_name(self.device)
-        return f'{torch.get_num_threads()} threads' if self.device == 'cpu' else platform.machine()
+        return f'{torch.get_num_threads()} CPU thread{"s"*(torch.get_num_threads() > 1)}' if self.device == 'cpu' else platform.machine()
     def __str__(self): return f'{self.device} · {self.precision} · {self.name()}'
 
-# %% ../nbs/00_core.ipynb #d8cffe71
+# %% ../nbs/00_core.ipynb #47831e23
 def compute(device:str=None, # 'cpu', 'cuda', 'mps'; None takes the best that is here
             precision:str=None # 'bf16' or 'float32'; None takes bf16 where it is faster
            ) -> Compute:
     "Choose device and precision"
     device = device or os.environ.get('IRM_NB_DEVICE') or ('cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu')
     kind = check_option('device', device.split(':')[0], ('cpu','cuda','mps'))
+    here = {'cpu':True, 'cuda':torch.cuda.is_available(), 'mps':torch.backends.mps.is_available()}[kind]
+    if not here: raise OptionError('device', f'{device!r}, which this machine or this torch does not have', 'a device that is here', "Leave it out, or pass 'cpu'.")
     fast = {'cpu':_cpu_bf16_pays, 'mps':lambda: False, 'cuda':torch.cuda.is_bf16_supported}[kind]
     precision = precision or os.environ.get('IRM_NB_PRECISION') or ('bf16' if fast() else 'float32')
     return Compute(device, check_option('precision', precision, ('bf16','float32')))

@@ -282,13 +282,16 @@ class Batches:
         x = self._make(np.asarray(idx)) if self.x is None else self.x[torch.as_tensor(idx, device=self.x.device)]
         return x.permute(0,3,1,2)
 
-# %% ../nbs/04_scenes.ipynb #51b951f6
+# %% ../nbs/04_scenes.ipynb #f6eb8ba5
 def augment(x: torch.Tensor, # [B,C,H,W]
             g: torch.Generator # on the CPU, so that every device draws the same views
            ) -> torch.Tensor: # one of the eight flips and quarter turns of each sample
     "Random dihedral view of every sample of a batch"
     flips = torch.rand(3, len(x), generator=g) < 0.5
-    for dim,f in ((-1, flips[0]), (-2, flips[1])):
-        x = torch.where(f.to(x.device).view(-1,1,1,1), x.flip(dim), x)
-    if x.shape[-1] == x.shape[-2]: x = torch.where(flips[2].to(x.device).view(-1,1,1,1), x.transpose(-1,-2), x)
-    return x.contiguous(memory_format=torch.channels_last)
+    view = flips[0]*1 + flips[1]*2 + flips[2]*4*(x.shape[-1] == x.shape[-2])
+    out = torch.empty_like(x, memory_format=torch.channels_last)
+    for k in view.unique().tolist():
+        rows = torch.nonzero(view == k)[:,0].to(x.device)
+        y = x[rows].flip([d for bit,d in ((1, -1), (2, -2)) if k & bit])
+        out[rows] = y.transpose(-1,-2) if k & 4 else y
+    return out

@@ -58,7 +58,7 @@ def _locked(path):
         fcntl.flock(f, fcntl.LOCK_EX)
         yield
 
-# %% ../nbs/01_store.ipynb #a718a2c6
+# %% ../nbs/01_store.ipynb #6a53cf04
 class Store:
     "A folder of stage results"
     def __init__(self, path=None): # folder; `store_home()` without one
@@ -82,6 +82,7 @@ class Store:
         if not kept:
             with _locked(self.path/'work'/f'{key}.lock'):
                 if not (kept := file.exists()): self._build(build, file, work, parts, source)
+        elif work.exists(): shutil.rmtree(work, ignore_errors=True) # killed between the result and the tidying up
         tensors,notes = load_tensors(file)
         self._remind(name, notes, source)
         self.log.append((name, key, 'kept' if kept else 'built', time.perf_counter() - t))
