@@ -157,7 +157,18 @@ def digest(o) -> str: # 32 hexadecimal digits
     "Hash of a configuration, by content"
     return hashlib.blake2b(json.dumps(_plain(o), sort_keys=True).encode(), digest_size=16).hexdigest()
 
-# %% ../nbs/00_core.ipynb #6aa071c9
+# %% ../nbs/00_core.ipynb #85caa03a
+def _beside(p): return p.with_name(f'.{p.name}-{secrets.token_hex(4)}')
+
+def _tmp_file(p):
+    (f := _beside(p)).touch(exist_ok=False)
+    return f
+
+def _tmp_folder(p):
+    (f := _beside(p)).mkdir()
+    return f
+
+# %% ../nbs/00_core.ipynb #b8b961fb
 @contextlib.contextmanager
 def _moved_into_place(path, make):
     path = Path(path)
@@ -177,16 +188,7 @@ def _moved_into_place(path, make):
         if tmp.is_dir(): shutil.rmtree(tmp, ignore_errors=True)
         else: tmp.unlink(missing_ok=True)
 
-def _beside(p): return p.with_name(f'.{p.name}-{secrets.token_hex(4)}')
-
-def _tmp_file(p):
-    (f := _beside(p)).touch(exist_ok=False)
-    return f
-
-def _tmp_folder(p):
-    (f := _beside(p)).mkdir()
-    return f
-
+# %% ../nbs/00_core.ipynb #704631e9
 def atomic_file(path): # the file's final place
     "Context that gives a temporary path; on success it becomes `path`, on error nothing is left"
     return _moved_into_place(path, _tmp_file)
