@@ -108,14 +108,14 @@ def _check_pairs(s):
     check_option('sar_units', s.sar_units, ('dB','stretch8'))
     if s.sar_units == 'dB' and s.sar.size and np.nanmin(s.sar[:64]) >= 0: raise UnitsError('sar', 'no value below 0', 'backscatter in dB, mostly between -30 and 5', "Convert linear power with raster.db, or say sar_units='stretch8'.")
 
-# %% ../nbs/04_scenes.ipynb #7618f7ad
+# %% ../nbs/04_scenes.ipynb #514a2808
 @patch
 def with_clouds(self:PairedScenes, spec): # a `clouds.CloudSpec`
     "The same pairs under clouds; the clear images stay at hand in `clear`"
     clear = self.opt if self.clear is None else self.clear
-    alpha = clouds.cloud_opacity(spec, self.ids, self.size)
-    kind = clouds.assign(spec, self.ids).kind
-    return replace(self, opt=clouds.compose(clear, alpha, shadow=spec.shadow), clear=clear, alpha=alpha, kind=kind, cover=clouds.cover(alpha), _fp=None)
+    table = clouds.assign(spec, self.ids)
+    alpha = clouds.cloud_opacity(spec, self.ids, self.size, table)
+    return replace(self, opt=clouds.compose(clear, alpha, shadow=spec.shadow), clear=clear, alpha=alpha, kind=table.kind, cover=clouds.cover(alpha), _fp=None)
 
 # %% ../nbs/04_scenes.ipynb #fd273317
 def _group_split(labels, groups, n_classes, test, seed, min_train, min_test, tries):

@@ -88,7 +88,7 @@ class Store:
         self.log.append((name, key, 'kept' if kept else 'built', time.perf_counter() - t))
         return Result(name, key, tensors, notes['notes'])
 
-# %% ../nbs/01_store.ipynb #61c76425
+# %% ../nbs/01_store.ipynb #2388b39f
 @patch
 def _build(self:Store, build, file, work, parts, code):
     work.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ def _build(self:Store, build, file, work, parts, code):
     tensors,notes = build(work)
     about = dict(seconds=time.perf_counter() - t, torch=torch.__version__, python=platform.python_version(), code=code, parts=json.loads(json.dumps(parts, default=str)))
     save_tensors(file, tensors, dict(notes=notes, about=about))
-    shutil.rmtree(work)
+    shutil.rmtree(work, ignore_errors=True) # a reader that came in between may be tidying it up too
     (self.path/'work'/f'{work.name}.lock').unlink(missing_ok=True)
 
 @patch
