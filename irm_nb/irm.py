@@ -74,7 +74,7 @@ class Regulator:
         ro,rs = self.rho(rows)
         w3 = (ro + rs + 1)/3
         weights = {'none':(1.,1.), 'batch':(ro,rs), 'sample':(ro,rs)}.get(self.irm)
-        loss = regulated_loss(logits, *y, *weights) if weights else (w3*soft_cross_entropy(logits, sum(y)/3, reduction='none')*3).mean()
+        loss = regulated_loss(logits, *y, *weights) if weights else (w3*soft_cross_entropy(logits, sum(y), reduction='none')).mean()
         return loss,dict(rho_opt=ro.mean(), rho_sar=rs.mean(), w3=w3.mean())
 
 # %% ../nbs/13_irm.ipynb #d4d7aab6

@@ -29,11 +29,11 @@ from .train import *
 @dataclass(frozen=True)
 class Config:
     "Every choice of the method; the defaults are the paper's where it speaks"
-    pretrain: TrainConfig = TrainConfig(epochs=16, batch=32)
+    pretrain: TrainConfig = TrainConfig(epochs=30, batch=32)
     head: TrainConfig = TrainConfig(epochs=8, batch=32) # new classifier on L, body frozen
     adapt: TrainConfig = TrainConfig(epochs=15, batch=32, lr=3e-4) # then the whole network, at a smaller rate
-    auxiliary: TrainConfig = TrainConfig(epochs=10, batch=32) # F1
-    target: TrainConfig = TrainConfig(epochs=12, batch=32) # F2, and students trained in its place
+    auxiliary: TrainConfig = TrainConfig(epochs=20, batch=32) # F1
+    target: TrainConfig = TrainConfig(epochs=20, batch=32) # F2, and students trained in its place
     adapt_mode: str = 'full' # f_S: 'full', or 'head' (the paper's Finetune)
     tau: float = 0.7 # F1's filter
     balanced: bool = False # F1's filter by predicted class
