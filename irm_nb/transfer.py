@@ -47,7 +47,7 @@ class Config:
 def _epochs(n, batch=32, **kw): return TrainConfig(epochs=n, batch=batch, **kw)
 
 PRESETS = dict(
-    demo=Config(pretrain=_epochs(4), head=_epochs(3, 16), adapt=_epochs(25, 16), auxiliary=_epochs(5, 16), target=_epochs(4, 16), tau=0.4),
+    demo=Config(pretrain=_epochs(4), head=_epochs(3, 16), adapt=_epochs(25, 16), auxiliary=_epochs(5, 16), target=_epochs(4, 16), tau=0.4, monitor_every=1),
     standin=Config(),
     paper=Config(**{k:_epochs(200, batch=64, schedule='constant', lr=lr) for k,lr in dict(pretrain=1e-3, head=1e-3, adapt=1e-4, auxiliary=1e-3, target=1e-3).items()}, monitor_every=1))
 
