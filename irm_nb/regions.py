@@ -7,7 +7,7 @@ __all__ = ['RGB', 'SCL_CLOUD', 'Grid', 'utm_zone', 'metric_grid', 'Layer', 'band
            'features', 'Polygons', 'Codes', 'CloudMask', 'Plan', 'region', 'corners', 'georeference', 'stitch',
            'write_patches']
 
-# %% ../nbs/06_regions.ipynb #dd66a104
+# %% ../nbs/06_regions.ipynb #b2c14ebb
 import contextlib, hashlib, itertools, json, math, os, re, shutil, sqlite3, struct, warnings
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,9 +17,27 @@ from fastcore.basics import patch
 
 from .core import *
 from .store import _locked
-from .raster import KINDS, OPTICAL_KINDS, _quiet, db, describe, write_image
+from .raster import KINDS, OPTICAL_KINDS, _gdal_errors, _open, _quiet, _why, db, describe, write_image
 from .clouds import CLEAR, THIN, THICK
 from .scenes import PairedScenes
+
+# %% ../nbs/06_regions.ipynb #9805f1b9
+def _placed(path):
+    "An open dataset that knows where it lies"
+    import rasterio
+    with _quiet(), _open(path) as d:
+        if d.crs is None or d.transform.is_identity:
+            raise PairError(path, 'no coordinate reference system' if d.crs is None else 'no position on the ground', 'a georeferenced raster', 'Export it with its projection, or assign one: gdal_edit.py -a_srs EPSG:… -a_ullr west north east south.')
+    return rasterio.open(path)
+
+def _extent(path, d, crs): # -> west, south, east, north
+    "Of a dataset, in another projection"
+    from rasterio.warp import transform_bounds
+    try: box = transform_bounds(d.crs, crs, *d.bounds)
+    except (*_gdal_errors(), ValueError) as e: box,why = (math.inf,),_why(e, path)
+    else: why = 'its extent is infinite there'
+    if not np.isfinite(box).all(): raise PairError(path, f'a projection that does not lead to {crs} ({why})', 'a raster on the ground', 'Reproject it, for instance to UTM: gdalwarp -t_srs EPSG:32649.')
+    return box
 
 # %% ../nbs/06_regions.ipynb #41637800
 @dataclass(frozen=True)
@@ -42,38 +60,24 @@ class Grid:
         return Grid(self.crs, self.transform*Affine.translation(c0, r0), max(0,h), max(0,w))
     def __str__(self): return f'{self.height}×{self.width} pixels of {self.transform.a:g} in {self.crs.to_string()}'
 
-# %% ../nbs/06_regions.ipynb #7cfe4ca0
+# %% ../nbs/06_regions.ipynb #112aaebe
 def utm_zone(lon, lat): # degrees
     "The UTM projection (WGS 84) of a place"
     from rasterio.crs import CRS
     zone = int((lon + 180)//6) % 60 + 1
     return CRS.from_epsg((32600 if lat >= 0 else 32700) + zone)
 
-def metric_grid(d, # open rasterio dataset with a CRS
+def metric_grid(d, # open rasterio dataset with a place
                 resolution=10. # metres
                ) -> Grid:
     "The dataset's own grid where its pixels are of this size (to one percent), else a new one over its extent"
-    from rasterio.warp import aligned_target, calculate_default_transform, transform_bounds
-    w,s,e,n = transform_bounds(d.crs, 'EPSG:4326', *d.bounds)
+    from rasterio.warp import aligned_target, calculate_default_transform
+    w,s,e,n = _extent(d.name, d, 'EPSG:4326')
     crs,t = (d.crs if d.crs.is_projected else utm_zone((w+e)/2, (s+n)/2)),d.transform
     step = resolution/crs.linear_units_factor[1]
     if crs == d.crs and t.b == t.d == 0 and max(abs(t.a/step - 1), abs(t.e/step + 1)) < .01: return Grid(crs, t, d.height, d.width)
     t,w,h = aligned_target(*calculate_default_transform(d.crs, crs, d.width, d.height, *d.bounds, resolution=step), step)
     return Grid(crs, t, h, w)
-
-# %% ../nbs/06_regions.ipynb #c5e617f4
-def _open(path):
-    import rasterio
-    try:
-        with _quiet(): return rasterio.open(Path(path))
-    except (rasterio.errors.RasterioError, OSError) as e:
-        raise UnreadableFile(path, str(e).replace(str(path), 'a file').split('(this error')[0].strip(), 'a raster that GDAL reads (GeoTIFF, JPEG 2000)', 'Check the path, or download the file again.') from e
-
-def _placed(path):
-    d = _open(path)
-    if d.crs is None or d.transform.is_identity:
-        raise PairError(path, 'no coordinate reference system' if d.crs is None else 'no position on the ground', 'a georeferenced raster', 'Export it with its projection, or assign one: gdal_edit.py -a_srs EPSG:… -a_ullr west north east south.')
-    return d
 
 # %% ../nbs/06_regions.ipynb #fff34647
 _BAND = '''<VRTRasterBand dataType="Float32" band="{0}" subClass="VRTDerivedRasterBand"><NoDataValue>nan</NoDataValue><PixelFunctionType>dB2pow</PixelFunctionType>
@@ -113,7 +117,7 @@ class Layer:
         kw = dict(add_alpha=src.colorinterp[-1].name != 'alpha') if n is None else dict(src_nodata=n, nodata=n)
         return WarpedVRT(src, crs=g.crs, transform=g.transform, height=g.height, width=g.width, resampling=Resampling[check_option('resampling', resampling, tuple(Resampling.__members__))], **kw)
 
-# %% ../nbs/06_regions.ipynb #a9f8cdf4
+# %% ../nbs/06_regions.ipynb #78410563
 def _place(d, g): # row and column of the grid's corner in the file; None where their pixels differ
     t,far = ~d.transform*g.transform,max(g.height, g.width)
     r,c = round(t.f),round(t.c)
@@ -123,17 +127,16 @@ def _place(d, g): # row and column of the grid's corner in the file; None where 
 @patch
 def read(self:Layer, top, n): # first row on the grid, number of rows
     "Pixels [B,n,W], and which of them hold data [n,W]"
-    from rasterio.errors import RasterioError
     from rasterio.windows import Window
     w = Window(self.at[1], self.at[0]+top, self.grid.width, n)
     try:
         x = self.v.read(self.bands, window=w)
         ok = self.v.dataset_mask(window=w) > 0 if self.masked else np.ones(x.shape[1:], bool)
-    except RasterioError as e: raise UnreadableFile(self.path, f'pixels that can not be read ({e.__cause__ or e})', 'a whole raster', 'Download or copy it again.') from e
+    except _gdal_errors() as e: raise UnreadableFile(self.path, f'pixels that can not be read ({_why(e, self.path)})', 'a whole raster', 'Download or copy it again.') from e
     if self.nodata is not None and not math.isnan(self.nodata): ok &= (x != self.nodata).any(0)
     if self.power: ok,x = ok & x.any(0),db(x)
     if self.units: x,ok = x.astype(np.float32, copy=False),ok & (np.abs(x) < 100).all(0)
-    if x.dtype.kind == 'f': ok &= np.isfinite(x).all(0)
+    elif x.dtype.kind == 'f': ok &= np.isfinite(x).all(0)
     if not ok.all(): x[:,~ok] = np.nan if x.dtype.kind == 'f' else 0
     return x,ok
 
@@ -270,7 +273,7 @@ def _wkb(b, i=0):
         parts.append(part)
     return dict(type='GeometryCollection', geometries=parts),i
 
-# %% ../nbs/06_regions.ipynb #076458ec
+# %% ../nbs/06_regions.ipynb #34083785
 _ENVELOPE = 0,32,48,48,64 # bytes, by the header's flag
 
 def _geopackage(path):
@@ -286,23 +289,27 @@ def _geopackage(path):
 def _geojson(path):
     "The same from a GeoJSON file: longitude and latitude, unless it has the old `crs` member"
     o = json.loads(Path(path).read_text(encoding='utf-8-sig'))
-    crs = o.get('crs', {}).get('properties', {}).get('name', 'EPSG:4326')
+    crs = (o.get('crs') or {}).get('properties', {}).get('name', 'EPSG:4326')
     for f in o['features'] if o['type'] == 'FeatureCollection' else [o]: yield f.get('geometry'),f.get('properties') or {},crs
 
-# %% ../nbs/06_regions.ipynb #d611f98e
+# %% ../nbs/06_regions.ipynb #80ea9e19
 def features(path, # .geojson, .json or .gpkg
              attribute='class' # that holds the class
             ) -> list: # (GeoJSON geometry, name, CRS)
     "The polygons of a file, with their classes"
+    import rasterio
+    from rasterio.crs import CRS
     from rasterio.features import is_valid_geom
     read = _geopackage if Path(path).suffix.lower() == '.gpkg' else _geojson
-    try: rows = [r for r in read(path) if r[0] and r[0]['type'] in ('Polygon','MultiPolygon','GeometryCollection') and is_valid_geom(r[0])]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, struct.error, sqlite3.Error) as e:
+    try:
+        rows = [r for r in read(path) if r[0] and r[0]['type'] in ('Polygon','MultiPolygon','GeometryCollection') and is_valid_geom(r[0])]
+        with rasterio.Env(): crs = {c:CRS.from_user_input(c) for _,_,c in rows}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, struct.error, sqlite3.Error) as e: # a CRSError is a ValueError
         raise UnreadableFile(path, f'{type(e).__name__}: {e}', 'polygons as GeoJSON or GeoPackage', 'Export them again, for instance with QGIS or ogr2ogr.') from e
     if not rows: raise LabelError(path, 'no polygon', 'polygons or multipolygons', 'Lines and points carry no area: draw the classes as polygons.')
     have = sorted({k for _,p,_ in rows for k in p})
     if attribute not in have: raise LabelError(path, f'attributes {", ".join(have) or "none"}', f'the class in {attribute!r}', 'Pass its name as attribute=.')
-    return [(geometry, str(p[attribute]), crs) for geometry,p,crs in rows if p.get(attribute) is not None]
+    return [(geometry, str(p[attribute]), crs[c]) for geometry,p,c in rows if p.get(attribute) is not None]
 
 # %% ../nbs/06_regions.ipynb #d7a719dd
 class Polygons:
@@ -349,11 +356,10 @@ class Codes:
         at = np.minimum(np.searchsorted(self.keys, x), len(self.keys)-1)
         return np.where(ok & (self.keys[at] == x), self.to[at], np.int16(-1))
 
-# %% ../nbs/06_regions.ipynb #c4993d26
+# %% ../nbs/06_regions.ipynb #d71664ab
 def _overlap(path, d, grid):
     "The whole pixels of `grid` under dataset `d`; `PairError` with both extents where there are none"
-    from rasterio.warp import transform_bounds
-    there = transform_bounds(d.crs, grid.crs, *d.bounds)
+    there = _extent(path, d, grid.crs)
     part = grid.crop(there)
     if not (part.height and part.width):
         say = lambda b: 'x {:.0f} to {:.0f}, y {:.0f} to {:.0f}'.format(b[0], b[2], b[1], b[3])
@@ -420,14 +426,14 @@ def _majority(lab, n_classes): # [k,h,w], -1 = none -> most frequent class [k], 
     n = np.bincount((lab.reshape(k, -1) + 1 + at).ravel(), minlength=k*(n_classes+1)).reshape(k, -1)[:,1:]
     return n.argmax(1),n.max(1)/max(1, lab[0].size if k else 1)
 
-# %% ../nbs/06_regions.ipynb #a0cead71
+# %% ../nbs/06_regions.ipynb #cc17e060
 def _cut(p, r0, r1): # rows of windows
     "Patches of a strip, what is known of each, and how many were skipped and why"
     top,n = r0*p.stride,(r1-r0-1)*p.stride + p.size
     (opt,a),(sar,b) = _read(p.opt, top, n),_read(p.sar, top, n)
     sky,c = p.clouds.read(top, n) if p.clouds else (None,True)
-    bad = _windows(~(a & b & c)[None], p).mean((2,3,4))
     row,col = np.meshgrid(np.arange(r0, r1)*p.stride, np.arange(p.shape[1])*p.stride, indexing='ij')
+    bad = np.zeros(row.shape) if (ok := a & b & c).all() else _windows(~ok[None], p).mean((2,3,4))
     across = np.logical_or(*(v//p.block != (v + p.size-1)//p.block for v in (row,col))) if p.block else np.zeros(row.shape, bool)
     keep = np.nonzero((bad <= p.max_invalid) & ~across)
     take = lambda x: np.ascontiguousarray(_windows(x if x.ndim == 3 else x[None], p)[keep])
@@ -437,14 +443,14 @@ def _cut(p, r0, r1): # rows of windows
     skipped = {'across blocks':int(across.sum()), 'invalid':int((bad > p.max_invalid)[~across].sum()), 'pixels without optical data':int((~a).sum()), 'pixels without radar data':int((~b).sum())}
     return p.scale(take(opt)),_packed(take(sar)),rows,skipped
 
-# %% ../nbs/06_regions.ipynb #f8cebcda
+# %% ../nbs/06_regions.ipynb #d17b77dd
 def _packed(sar): # [k,P,h,w] -> uint8 as it is, floats as float16 without NaN
     if sar.dtype == np.uint8: return sar
-    gone = np.isnan(sar)
+    if not (gone := np.isnan(sar)).any(): return sar.astype(np.float16)
     mean = np.where(gone, 0, sar).sum((2,3), keepdims=True)/np.maximum(1, (~gone).sum((2,3), keepdims=True))
     return np.where(gone, mean, sar).astype(np.float16)
 
-def _sky(kinds, min_cover): # [k,h,w]
+def _sky(kinds, min_cover): # [k,h,w] -> share of cloud [k], kind of the greater part [k]
     thin,thick = ((kinds == v).mean((1,2)) for v in (THIN,THICK))
     cover = thin + thick
     return dict(cover=cover, kind=np.where((cover < min_cover) | (cover == 0), CLEAR, np.where(thin > thick, THIN, THICK)))
@@ -458,7 +464,7 @@ def _header(path, n, shape, dtype):
 def _append(path, data):
     with open(path, 'ab') as f: f.write(data)
 
-# %% ../nbs/06_regions.ipynb #7c944c7d
+# %% ../nbs/06_regions.ipynb #ea05835b
 _COLUMNS = 'id','row','col','x','y','label','purity','invalid','cover','kind'
 
 def _begin(work, key, p):
@@ -475,7 +481,7 @@ def _begin(work, key, p):
     return dict(key=key, strips=0, patches=0, skipped={}, sizes={f:(work/f).stat().st_size for f in files})
 
 def _empty(p):
-    s,one = (0,1,p.size,p.size),lambda l: l.d.dtypes[0]
+    one = lambda l: l.d.dtypes[0]
     opt = p.scale(np.empty((0,3,p.size,p.size), one(p.opt[0])))
     return opt,_packed(np.empty((0,sum(len(l.bands) for l in p.sar),p.size,p.size), one(p.sar[0])))
 
@@ -587,7 +593,22 @@ def _into_place(work, out):
     work.rename(out)
     if (old := out.with_name(out.name + '.old.part')).exists(): shutil.rmtree(old)
 
-# %% ../nbs/06_regions.ipynb #1ea5ff1b
+# %% ../nbs/06_regions.ipynb #7e45e3f4
+def _work(out, key, overwrite, progress, plan, about):
+    "Do a job from wherever it stands, and put the result in its place"
+    import rasterio
+    from tqdm.auto import tqdm
+    with _quiet(), rasterio.Env(GDAL_CACHEMAX=256<<20), _workplace(out) as work:
+        if kept := _kept(out, key, overwrite): return kept
+        p = plan()
+        state = _begin(work, key, p)
+        for s in tqdm(p.strips[state['strips']:], desc='cutting', unit='strip', disable=not progress, leave=False): _advance(work, state, p, s)
+        if not state['patches']: raise PairError(out.name, f'{p.shape[0]*p.shape[1]} windows, all skipped: {state["skipped"]}', 'windows with data in both scenes', 'Look at both scenes in a viewer, or accept holes with max_invalid=0.1.')
+        _finish(work, state, p, p.labels.classes if p.labels else (), **about)
+        _into_place(work, out)
+    return _opened(out)
+
+# %% ../nbs/06_regions.ipynb #c1fc9400
 def region(s1, # Sentinel-1, calibrated and terrain-corrected: GeoTIFF (VV, VH, or one), or a file for each polarisation (sequence or dictionary)
            s2, # Sentinel-2 L2A: GeoTIFF (RGB, 12 or 13 bands), band files (sequence or dictionary), or a .SAFE folder
            labels=None, # polygons (.geojson, .json, .gpkg), or a raster of codes
@@ -613,8 +634,6 @@ def region(s1, # Sentinel-1, calibrated and terrain-corrected: GeoTIFF (VV, VH, 
            progress=True # show a bar
           ) -> PairedScenes: # memory maps; `skipped` counts windows by reason
     "Cut two scenes into labelled, co-registered pairs"
-    from tqdm.auto import tqdm
-    import rasterio
     stride,block = size if stride is None else stride,8*size if block is None else block
     cut = dict(size=size, stride=stride, block=block, max_invalid=max_invalid, purity=purity, min_cover=min_cover)
     _check_cut(**cut, resolution=resolution, strip=strip)
@@ -625,16 +644,9 @@ def region(s1, # Sentinel-1, calibrated and terrain-corrected: GeoTIFF (VV, VH, 
     args = dict(resolution=resolution, resampling=resampling, classes=classes, attribute=attribute, cloud_threshold=cloud_threshold, strip=strip)
     key = digest(dict(version=1, **cut, **args, opt=[b for _,b in o.files], units=o.units, offset=o.offset, sar=[b for _,b in r.files], pols=r.pols, sar_units=r.units, inputs=[_stamp(f) for f in inputs]))
     out = Path(out).expanduser() if out else store_home()/'regions'/key[:16]
-    if kept := _kept(out, key, overwrite): return kept
-    with _quiet(), rasterio.Env(GDAL_CACHEMAX=256<<20), _workplace(out) as work:
-        if kept := _kept(out, key, overwrite): return kept
-        p = _plan(o, r, labels, cloud_mask, told=bool(pols) or all(_sar_files(s1)[1]), **args, **cut)
-        state = _begin(work, key, p)
-        for s in tqdm(p.strips[state['strips']:], desc='cutting', unit='strip', disable=not progress, leave=False): _advance(work, state, p, s)
-        if not state['patches']: raise PairError(out.name, f'{p.shape[0]*p.shape[1]} windows, all skipped: {state["skipped"]}', 'windows with data in both scenes', 'Look at both scenes in a viewer, or accept holes with max_invalid=0.1.')
-        _finish(work, state, p, p.labels.classes if p.labels else (), pols=r.pols, sar_units='stretch8' if r.units == 'stretch8' else 'dB')
-        _into_place(work, out)
-    return _opened(out)
+    told = bool(pols) or all(_sar_files(s1)[1])
+    about = dict(pols=r.pols, sar_units='stretch8' if r.units == 'stretch8' else 'dB')
+    return _kept(out, key, overwrite) or _work(out, key, overwrite, progress, lambda: _plan(o, r, labels, cloud_mask, told=told, **args, **cut), about)
 
 # %% ../nbs/06_regions.ipynb #e276a66c
 def corners(pairs) -> np.ndarray: # rows and columns of the upper-left pixels, int [N,2]
@@ -649,7 +661,7 @@ def georeference(pairs, i): # index of a patch
     r,c = corners(pairs)[i]
     return pairs.crs,Affine(*pairs.transform)*Affine.translation(c, r)
 
-# %% ../nbs/06_regions.ipynb #cdad830f
+# %% ../nbs/06_regions.ipynb #9910051d
 def stitch(pairs, # of `region`
            x=None # [N,C,size,size], or one number a patch [N]; None takes the optical images
           ) -> np.ndarray: # [C,H,W] from the grid's first pixel; NaN, or 0, where nothing lies
@@ -659,7 +671,7 @@ def stitch(pairs, # of `region`
     (h,w),at = pairs.size,corners(pairs)
     if x.ndim == 1: x = np.broadcast_to(x[:,None,None,None], (len(x),1,h,w))
     out = np.full((x.shape[1], *(at.max(0) + (h,w))), np.nan if x.dtype.kind == 'f' else 0, x.dtype)
-    for (r,c),patch in zip(at, x): out[:, r:r+h, c:c+w] = patch
+    for (r,c),a in zip(at, x): out[:, r:r+h, c:c+w] = a
     return out
 
 # %% ../nbs/06_regions.ipynb #fd2f7c9a
