@@ -21,6 +21,7 @@ import numpy as np
 from fastcore.basics import patch
 from .core import *
 from .raster import *
+from .raster import _open
 from .scenes import *
 from .clouds import *
 from . import world
@@ -543,20 +544,15 @@ def _patches(root, kinds):
 
 def scene_of(patch): return patch.split('_p')[0]
 
-# %% ../nbs/08_datasets.ipynb #5661a4ed
+# %% ../nbs/08_datasets.ipynb #6e18f929
 RGB_OF_13 = 4,3,2 # red, green, blue among Sentinel-2's thirteen bands, counted from 1
 MAX_VOID = 0.01 # share of a patch that may be without data
 
 def _tiff(path, bands=None, count=None):
     "Bands of a TIFF, and where they lie: (array, (CRS, transform))"
-    import rasterio
-    image_format(path)
-    try:
-        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN='EMPTY_DIR', GDAL_PAM_ENABLED='NO'), rasterio.open(path) as d:
-            if count and d.count not in count: raise ShapeError(path, f'{d.count} band{"s"*(d.count > 1)}', ' or '.join(map(str, count)), 'Download the patch again, or leave it out.')
-            return d.read(bands if d.count == (count or [0])[-1] else None),(d.crs, d.transform)
-    except rasterio.errors.RasterioError as e:
-        raise UnreadableFile(path, f'a damaged or truncated file ({str(e.__cause__ or e).split("(this error")[0].strip(" :.")})', 'a whole TIFF', 'Download or copy it again.') from e
+    with _open(path, GDAL_DISABLE_READDIR_ON_OPEN='EMPTY_DIR', GDAL_PAM_ENABLED='NO') as d:
+        if count and d.count not in count: raise ShapeError(path, f'{d.count} band{"s"*(d.count > 1)}', ' or '.join(map(str, count)), 'Download the patch again, or leave it out.')
+        return d.read(bands if d.count == (count or [0])[-1] else None),(d.crs, d.transform)
 
 def _optical(path):
     "Red, green and blue of a patch of 13 bands, or of 3 in that order"
