@@ -21,6 +21,7 @@ from fastcore.basics import patch
 from .core import *
 from .raster import *
 from .raster import _open
+from .regions import region
 from .scenes import *
 from .clouds import *
 from . import world
