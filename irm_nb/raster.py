@@ -228,7 +228,7 @@ class Raster:
     names: tuple # the bands' descriptions, None where there is none
     def filled(self): return np.where(self.valid, self.data, np.nan).astype(np.float32)
 
-# %% ../nbs/02_raster.ipynb #5520f834
+# %% ../nbs/02_raster.ipynb #a73e5d6d
 def _window(path, d, window):
     from rasterio.windows import Window
     (r0,r1),(c0,c1) = ((0,d.height),(0,d.width)) if window is None else window.toranges() if isinstance(window, Window) else window
@@ -237,12 +237,12 @@ def _window(path, d, window):
     return Window(c0, r0, c1-c0, r1-r0)
 
 def read_raster(path, # PNG, JPEG, TIFF or JPEG 2000
-                bands=None, # numbers of bands, from 1, in the order wanted; None takes all
+                bands=None, # a band's number, from 1, or several in the order wanted; None takes all
                 window=None # ((row, row end), (column, column end)), or rasterio's `Window`; None takes all
                ) -> Raster:
     "A window of some bands, with what is invalid and where it lies"
     with _quiet(), _open(path) as d:
-        bands = list(range(1, d.count+1) if bands is None else bands)
+        bands = list(d.indexes if bands is None else [bands] if isinstance(bands, int) else bands)
         if not bands or not set(bands) <= set(d.indexes): raise ShapeError(path, f'{d.count} bands', f'bands {bands}, counted from 1', 'Name bands that it has.')
         w = _window(path, d, window)
         _check_size(path, len(bands), w.height, w.width)
@@ -341,34 +341,35 @@ def _is_grd(l):
     if l.gcps and not l.grid: return 'sar_grd', f'whole numbers up to {l.high.max():.0f}, and {l.gcps} ground control points in place of a grid: a GRD product as delivered'
     if l.sensor == 'sar' and l.high.max() > 255: return 'sar_grd', f'the name says SAR, and whole numbers up to {l.high.max():.0f} are amplitudes before calibration'
 
-# %% ../nbs/02_raster.ipynb #1f88de79
+# %% ../nbs/02_raster.ipynb #5f982f0e
 def _is_probability(l):
     top = 255 if l.dtype == 'uint8' else 100 if l.whole else 1
     if l.count == 1 and l.says(_PROB) and 0 <= l.all.min() and l.all.max() <= top: return 'probability', f'the name says probability, and the numbers lie within 0…{l.all.max():.3g}'
 
 def _coherent(x, valid): # [K,h,w] each
-    "Few values, mostly equal neighbours, and jumps between the others"
+    "Few values, mostly equal neighbours, and no likeness between unequal ones"
     v,n = np.unique(x[valid], return_counts=True)
     a,b,ok = x[...,:-1],x[...,1:],valid[...,:-1] & valid[...,1:]
-    ok = ok & ((a != v[n.argmax()]) | (b != v[n.argmax()]))
-    step = np.abs(a-b)[ok]
-    return 1 < len(v) <= 64 and step.size > 0 and (step == 0).mean() > .7 and (len(v) < 5 or (step > 1).sum() > .2*(step > 0).sum())
+    mixed,unequal = ok & ((a != v[n.argmax()]) | (b != v[n.argmax()])),ok & (a != b)
+    if not 1 < len(v) <= 64 or not unequal.any() or (a == b)[mixed].mean() < .6: return False
+    pairs = np.stack([np.r_[a[unequal],b[unequal]], np.r_[b[unequal],a[unequal]]])
+    return np.corrcoef(pairs)[0,1] < -.05
 
 def _is_classes(l):
-    if l.count == 3 or not l.whole or l.sensor == 'sar': return
+    if l.count == 3 or not l.whole or l.sensor == 'sar' or np.abs(l.all).max() > 2**31: return
     v = np.unique(l.all).astype(int).tolist()
     if l.count == 1 and (v in ([0,1],[0,255],[0,100]) or (len(v) == 1 and v[0] in (0,1,100,255) and l.says(_MASK))): return 'mask', f'one band of the value{"s"*(len(v) > 1)} {v}'
     if l.count == 1 and l.words and 'scl' in l.words[0] and 0 <= v[0] <= v[-1] <= 11: return 'labels', 'the name says SCL, the scene classification of Sentinel-2'
     if all(_coherent(x, l.valid) for x in l.x): return 'labels', f'{len(v)} whole numbers ({v[0]}…{v[-1]}), most of them equal to their neighbours'
 
-# %% ../nbs/02_raster.ipynb #548ba6ba
+# %% ../nbs/02_raster.ipynb #4c77e5e2
 def _is_backscatter(l):
     if 'float' not in l.dtype or l.count > 4: return
     low,mid,high = (q[:2] for q in (l.low, l.mid, l.high))
     if mid.max() < 0 and low.min() > -80 and high.max() < 40: return 'sar_db', f'mostly negative numbers ({low.min():.1f}…{high.max():.1f}), the range of backscatter in dB'
     if low.min() < -.05 or l.sensor == 'optical': return
     pair = l.count == 2 and (high > 2.2*mid).all() and mid.max() > 2.8*mid.min()
-    if 0 < mid.max() < 1 and (l.sensor == 'sar' or pair): return 'sar_linear', f'small positive numbers (medians {", ".join(f"{m:.2g}" for m in mid)}), as of backscatter that is power'
+    if 0 < mid.max() < 1 and (l.sensor == 'sar' or pair): return 'sar_linear', f'small positive numbers (median {", ".join(f"{m:.2g}" for m in mid)}), as of backscatter that is power'
     if l.sensor == 'sar' and high.max() > 255: return 'sar_grd', f'the name says SAR, and numbers up to {high.max():.0f} are amplitudes before calibration'
 
 # %% ../nbs/02_raster.ipynb #7d1f4d1a
@@ -387,14 +388,14 @@ def _is_reflectance(l):
     if (30 if l.s2 or l.count > 4 else 255) < high <= 25000 and low > -2500: return 'reflectance', f'{n} with numbers up to {high:.0f}, where 10000 is white'
     if not l.whole and .005 < high <= 2.5 and low > -.25: return 'reflectance01', f'{n} with numbers up to {high:.2f}, where 1 is white'
 
-# %% ../nbs/02_raster.ipynb #ffdb879e
+# %% ../nbs/02_raster.ipynb #16a61d9f
 def _kind(l):
     n,bands = l.all.shape[1],f'{l.count} band{"s"*(l.count > 1)} of {l.dtype}'
-    if n < 16: return 'unknown', f'{n or "no"} valid pixel{"s"*(n != 1)} say{"s"*(n == 1)} too little'
+    if n < 16: return 'unknown', f'only {n} valid pixels' if n else 'there is no valid pixel'
     if 'complex' in l.dtype: return 'unknown', 'complex numbers, as of a single-look complex product'
     for rule in (_is_grd, _is_probability, _is_classes, _is_backscatter, _is_8bit, _is_reflectance):
         if found := rule(l): return found
-    return 'unknown', f'{bands}, all {l.all[0,0]:g}' if (l.all == l.all[0,0]).all() else f'{bands} from {l.low.min():.4g} to {l.high.max():.4g} fit no rule'
+    return 'unknown', f'{bands}, all {l.all[0,0]:g}' if (l.all == l.all[0,0]).all() else f'{bands} from {l.low.min():.4g} to {l.high.max():.4g}, to which no rule applies'
 
 # %% ../nbs/02_raster.ipynb #2e9cd8c1
 def _sar_order(l):
@@ -420,17 +421,18 @@ def _red_over_blue(l):
     s,t = math.log(r.std()/b.std()),float(tint[r+b >= bright].mean() - tint[r+b <= dark].mean())
     return math.copysign(min(abs(s), abs(t)), s)*(s*t > 0)
 
-# %% ../nbs/02_raster.ipynb #fb9c1ae4
+# %% ../nbs/02_raster.ipynb #634a1bca
 def _optical_order(l, colours, sure): # colours: what the file declares; sure: whether its format leaves no choice
     if l.names: return l.names, ()
     if l.count == 12: return S2_L2A, ('12 bands are those of Level-2A, which lacks B10',)
     if l.count == 13: return (S2_L1C, ('the eleventh of 13 bands is the darkest, as B10 is',)) if l.mid.argmin() == 10 else (None, ('13 bands, but the eleventh isn\'t the darkest, as B10 would be',))
     if l.count not in (3,4): return None, ()
     last,s = () if l.count == 3 else ('A',) if colours[3] == 'A' else ('NIR',) if l.mid[3] > l.mid[:3].max() else ('?',),_red_over_blue(l)
-    if not sure and abs(s) > (.2 if l.kind == 'optical8' else .03):
+    edge = .03 if l.kind != 'optical8' else .3 if colours[:3] == ('R','G','B') else .2
+    if not sure and abs(s) > edge:
         one,other = ('first','third') if s > 0 else ('third','first')
         return (*('RGB' if s > 0 else 'BGR'), *last), (f'from dark to bright the {one} band gains on the {other}, as red does on blue',)
-    if colours[:3] == ('R','G','B'): return (*'RGB', *last), ('its format says red, green, blue' if sure else 'the file declares red, green, blue, and its pixels don\'t object',)
+    if colours[:3] == ('R','G','B'): return (*'RGB', *last), ('its format says red, green, blue' if sure else 'the file declares red, green, blue, as GDAL does by itself for three bands of 8 bits, and its pixels don\'t object',)
     return None, ('dark and bright pixels have the same tint, which leaves the order open',)
 
 # %% ../nbs/02_raster.ipynb #8c292cfc
@@ -457,12 +459,13 @@ def _offset(d, path):
     found = [f for folder in list(Path(path).resolve().parents)[:6] for level in ('L2A','L1C') if (f := folder/f'MTD_MSI{level}.xml').is_file()]
     return _xml_offset(found[0]) if found else (None, None, None)
 
-# %% ../nbs/02_raster.ipynb #24bf1870
+# %% ../nbs/02_raster.ipynb #cbf274a2
 def _ground_pixel(d, transform):
     "Metres on the ground; the geometric mean of both sides"
+    from rasterio.transform import xy
     from rasterio.warp import transform as project
     if transform is None or not (crs := d.crs or d.gcps[1]): return None
-    xs,ys = zip(*(transform*(d.width/2+i, d.height/2+j) for i,j in ((0,0),(1,0),(0,1))))
+    xs,ys = xy(transform, d.height/2 + np.array([0,0,1]), d.width/2 + np.array([0,1,0]), offset='ul')
     try: lon,lat = (np.radians(v) for v in project(crs, 'EPSG:4326', xs, ys))
     except _gdal_errors(): return None
     sides = [6371008.8*math.hypot((lon[i]-lon[0])*math.cos(lat[0]), lat[i]-lat[0]) for i in (1,2)] # mean radius of the Earth
@@ -528,7 +531,7 @@ def _evidence(d, name):
     order,more = _order(l, tuple(_COLOURS.get(c.name) for c in d.colorinterp), d.driver in ('PNG','JPEG'))
     return l, order, [why, *more]
 
-# %% ../nbs/02_raster.ipynb #56b30a92
+# %% ../nbs/02_raster.ipynb #8724793e
 def describe(path, # PNG, JPEG, TIFF or JPEG 2000
              name=None # take hints from this name instead of the path; '' gives none
             ) -> Described:
@@ -540,6 +543,7 @@ def describe(path, # PNG, JPEG, TIFF or JPEG 2000
         offset,scale,source = _offset(d, path) if l.kind == 'reflectance' else (None,)*3
         if source: reasons.append(source)
         elif l.kind == 'reflectance' and l.low.min() >= 1000: reasons.append('even the darkest band stays above 1000: an offset of −1000 may be due, but nothing says so')
+        if l.x.shape[1] > 1: reasons.append(f'range and share of invalid pixels are those of {l.x.shape[1]} windows')
         place = d.transform if l.grid else rasterio.transform.from_gcps(d.gcps[0]) if l.gcps > 2 else None
         crs = d.crs or d.gcps[1]
         return Described(str(path), l.kind, order, offset, scale or _scale(l), _invalid(l), (float(l.low.min()), float(l.high.max())) if l.v.size else None,
