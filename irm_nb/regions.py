@@ -21,7 +21,7 @@ from .raster import KINDS, OPTICAL_KINDS, _gdal_errors, _open, _quiet, _why, db,
 from .clouds import CLEAR, THIN, THICK
 from .scenes import PairedScenes
 
-# %% ../nbs/06_regions.ipynb #9805f1b9
+# %% ../nbs/06_regions.ipynb #82b905fa
 def _placed(path):
     "An open dataset that knows where it lies"
     import rasterio
@@ -32,8 +32,10 @@ def _placed(path):
 
 def _extent(path, d, crs): # -> west, south, east, north
     "Of a dataset, in another projection"
+    import rasterio
     from rasterio.warp import transform_bounds
-    try: box = transform_bounds(d.crs, crs, *d.bounds)
+    try:
+        with rasterio.Env(): box = transform_bounds(d.crs, crs, *d.bounds)
     except (*_gdal_errors(), ValueError) as e: box,why = (math.inf,),_why(e, path)
     else: why = 'its extent is infinite there'
     if not np.isfinite(box).all(): raise PairError(path, f'a projection that does not lead to {crs} ({why})', 'a raster on the ground', 'Reproject it, for instance to UTM: gdalwarp -t_srs EPSG:32649.')
@@ -92,7 +94,7 @@ def _power(d, nodata):
     return rasterio.open(f'<VRTDataset rasterXSize="{d.width}" rasterYSize="{d.height}"><SRS>{escape(d.crs.to_wkt())}</SRS>'
                          f'<GeoTransform>{",".join(map(repr, d.transform.to_gdal()))}</GeoTransform>{bands}</VRTDataset>')
 
-# %% ../nbs/06_regions.ipynb #f65d7bc0
+# %% ../nbs/06_regions.ipynb #7407cf67
 class Layer:
     "Bands of one file as they lie on a grid"
     def __init__(self, path, # georeferenced raster
@@ -111,10 +113,10 @@ class Layer:
     def _warp(self, resampling, units):
         from rasterio.enums import Resampling
         from rasterio.vrt import WarpedVRT
-        g,src = self.grid,self.d
-        if units == 'dB': src,self.nodata = _power(self.d, self.nodata),math.nan
-        n = self.nodata
-        kw = dict(add_alpha=src.colorinterp[-1].name != 'alpha') if n is None else dict(src_nodata=n, nodata=n)
+        g,src,n = self.grid,self.d,self.nodata
+        if units == 'dB': src,n,self.nodata = _power(self.d, n),math.nan,None
+        if n is None: kw = dict(add_alpha=src.colorinterp[-1].name != 'alpha')
+        else: kw = dict.fromkeys(('src_nodata','nodata'), None if units and math.isnan(n) else n)
         return WarpedVRT(src, crs=g.crs, transform=g.transform, height=g.height, width=g.width, resampling=Resampling[check_option('resampling', resampling, tuple(Resampling.__members__))], **kw)
 
 # %% ../nbs/06_regions.ipynb #78410563
@@ -227,7 +229,7 @@ def _sar_files(s1):
     if isinstance(s1, (list,tuple)): return [(Path(f),1) for f in s1],[_polarisation(Path(f).stem) for f in s1]
     with _open(s1) as d: return [(Path(s1),b) for b in d.indexes],[_polarisation(t or d.count == 1 and Path(s1).stem) for t in d.descriptions]
 
-# %% ../nbs/06_regions.ipynb #03ece9a2
+# %% ../nbs/06_regions.ipynb #bd51cad5
 _SAR_UNITS = dict(sar_db='dB', sar_linear='linear', sar_stretch8='stretch8')
 
 def radar(s1, # GeoTIFF of one or two bands; or a file for each polarisation, as sequence or dictionary
@@ -243,12 +245,12 @@ def radar(s1, # GeoTIFF of one or two bands; or a file for each polarisation, as
         if units is None: raise UnitsError(f, _said(d), 'backscatter in dB or linear power, or stretched to 8 bits', "Give the radar raster as s1, or pass sar_units='dB', 'linear' or 'stretch8'.")
     check_option('sar_units', units, tuple(_SAR_UNITS.values()))
     pols = ((pols,) if isinstance(pols, str) else tuple(pols)) if pols else tuple(found) if all(found) else ('VV','VH') if len(files) == 2 else ('VH',)
-    if len(pols) != len(files) or len(files) > 2: raise ShapeError('s1', f'{len(files)} bands for pols={pols}', 'VV and VH, or one of them', 'Give one or two bands (gdal_translate -b 1 -b 2), and their names as pols=. The ratio is computed later.')
+    if len(pols) != len(files) or len(files) > 2: raise ShapeError('s1', f'{len(files)} band{"s"*(len(files) > 1)}' + (f' for pols={pols}' if len(files) < 3 else ''), 'VV and VH, or one of them', 'Give one or two bands (gdal_translate -b 1 -b 2), and their names as pols=. The ratio is computed later.')
     if len(pols) == 2 and set(pols) != {'VV','VH'}: raise OptionError('pols', pols, "('VV','VH') in any order, or one polarisation", 'Give two bands of dual-polarised vertical transmission, or a single band.')
     order = sorted(range(len(pols)), key=lambda i: pols[i] != 'VV')
     return Radar([files[i] for i in order], tuple(pols[i] for i in order), units)
 
-# %% ../nbs/06_regions.ipynb #20ba1931
+# %% ../nbs/06_regions.ipynb #afd4cb15
 def _wkb(b, i=0):
     "A GeoJSON geometry from well-known binary at byte `i`, without heights; and where it ends"
     e = '<>'[b[i] == 0]
@@ -271,7 +273,7 @@ def _wkb(b, i=0):
         part,i = _wkb(b, i)
         if part is None: return None,i
         parts.append(part)
-    return dict(type='GeometryCollection', geometries=parts),i
+    return (dict(type='MultiPolygon', coordinates=[p['coordinates'] for p in parts]) if kind == 6 else dict(type='GeometryCollection', geometries=parts)),i
 
 # %% ../nbs/06_regions.ipynb #34083785
 _ENVELOPE = 0,32,48,48,64 # bytes, by the header's flag
@@ -410,7 +412,7 @@ class Plan:
         n,step = self.shape[0],max(1, self.strip//(self.stride*self.grid.width))
         return [(i, min(n, i+step)) for i in range(0, n, step)]
 
-# %% ../nbs/06_regions.ipynb #9fb92aed
+# %% ../nbs/06_regions.ipynb #b1637094
 def _layers(files, grid, **kw): return [Layer(f, [b for _,b in part], grid, **kw) for f,part in itertools.groupby(files, lambda v: v[0])]
 
 def _read(layers, top, n):
@@ -423,8 +425,8 @@ def _windows(x, p): # [C,h,w] -> view [rows, columns, C, size, size]
 
 def _majority(lab, n_classes): # [k,h,w], -1 = none -> most frequent class [k], its share of all pixels [k]
     k,at = len(lab),np.arange(len(lab))[:,None]*(n_classes+1)
-    n = np.bincount((lab.reshape(k, -1) + 1 + at).ravel(), minlength=k*(n_classes+1)).reshape(k, -1)[:,1:]
-    return n.argmax(1),n.max(1)/max(1, lab[0].size if k else 1)
+    n = np.bincount((lab.reshape(k, math.prod(lab.shape[1:])) + 1 + at).ravel(), minlength=k*(n_classes+1)).reshape(k, n_classes+1)[:,1:]
+    return n.argmax(1),n.max(1)/math.prod(lab.shape[1:])
 
 # %% ../nbs/06_regions.ipynb #cc17e060
 def _cut(p, r0, r1): # rows of windows
