@@ -12,7 +12,6 @@ __all__ = ['SUFFIXES', 'RESISC45', 'AID', 'RATIO', 'HUNAN_CLOUD', 'PAPER_SEN12MS
 # %% ../nbs/08_datasets.ipynb #0c96afcd
 import hashlib, json, os, re, unicodedata, warnings
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -111,20 +110,6 @@ def _read(path, least=None):
     except rasterio.errors.RasterioError: pass
     return read_image(path) # also the one that names what is wrong
 
-# %% ../nbs/08_datasets.ipynb #0d8e1609
-def _each(f, items, n_workers=None, progress=True, desc='reading'):
-    "`f` of every item, in threads and in order: results, None where one failed, and {index: error}"
-    from rasterio.errors import NotGeoreferencedWarning
-    from tqdm.auto import tqdm
-    def one(o):
-        try: return f(o)
-        except IrmError as e: return e
-    with warnings.catch_warnings(), ThreadPoolExecutor(n_workers or min(8, os.cpu_count() or 1)) as ex:
-        warnings.simplefilter('ignore', NotGeoreferencedWarning)
-        out = list(tqdm(ex.map(one, items), total=len(items), desc=desc, disable=not progress, leave=False))
-    bad = {i:e for i,e in enumerate(out) if isinstance(e, IrmError)}
-    return [None if i in bad else o for i,o in enumerate(out)],bad
-
 # %% ../nbs/08_datasets.ipynb #680300e2
 def scene_folder(path, # folder with one sub-folder a class
                  size=64, # height and width of the images, pixels; None keeps the files' own, which must then agree
@@ -141,7 +126,7 @@ def scene_folder(path, # folder with one sub-folder a class
 def _scenes(path, found, size, least, on_bad, n_workers, progress):
     "Scenes of {class: folder}"
     files = [(f'{c}/{name}', i, p) for i,(c,d) in enumerate(found.items()) for name,p in _images(d).items()]
-    images,bad = _each(lambda p: _fit(_rgb(p, _read(p, least)), size), [p for *_,p in files], n_workers, progress, path.name)
+    images,bad = each_file(lambda p: _fit(_rgb(p, _read(p, least)), size), [p for *_,p in files], n_workers, progress, path.name)
     why = _left_out(path, {files[i][0]:e for i,e in bad.items()}, on_bad, len(files))
     ids,labels = [i for i,*_ in files if i not in why],np.array([k for i,k,_ in files if i not in why], np.int64)
     _check_classes(path, list(found), labels, why)
@@ -469,7 +454,7 @@ def paired_folder(path, # folder that holds the modalities, or classes that hold
     if len(trees) > 1: pols = _pols_of(trees, pols)
     names,ids,files,lone = _pair_up(path, [opt,*trees], classes, unpaired)
     def one(k): return _fit(_rgb(files[opt][k], read_image(files[opt][k]), ('uint8','uint16')), size),_fit(_sar([files[t][k] for t in trees], sar_units, pols), size, True)
-    pairs,bad = _each(one, ids, n_workers, progress, path.name)
+    pairs,bad = each_file(one, ids, n_workers, progress, path.name)
     why = _left_out(path, {**lone, **{ids[i]:e for i,e in bad.items()}}, on_bad, len(ids)+len(lone))
     ids,labels = [k for k in ids if k not in why],np.array([names.index(k.split('/')[0]) for k in ids if k not in why], np.int64)
     _check_classes(path/opt, names, labels, why)
@@ -651,13 +636,13 @@ def _read_windows(f, rows, size, limits):
 def _sen12ms(root, files, size, per_class, purity, wanted, seed, on_bad, n_workers, progress):
     "Clear pairs with simplified IGBP labels"
     names,bad = _whole(files, ('s1','s2','lc'), SEN12MS_BROKEN)
-    maps,errors = _each(lambda n: _land_cover(files[n]['lc'], size), names, n_workers, progress, 'land cover')
+    maps,errors = each_file(lambda n: _land_cover(files[n]['lc'], size), names, n_workers, progress, 'land cover')
     bad,names,maps = bad | {names[i]:e for i,e in errors.items()},[n for n,m in zip(names, maps) if m],[m for m in maps if m]
     if not maps: _none_whole(root, bad, files)
     ids,labels,patch,window = _windows(maps, names, wanted, purity, per_class, seed)
     if not ids: raise LabelError(root, f'no window of which {purity:.0%} is one of the classes', 'at least one', 'Lower purity=, or bring more patches.')
     used,starts = np.unique(patch, return_index=True)
-    out,errors = _each(lambda o: _read_windows(files[names[o[0]]], o[1], size, SEN12MS_DB), list(zip(used, np.split(window, starts[1:]))), n_workers, progress, 'pairs')
+    out,errors = each_file(lambda o: _read_windows(files[names[o[0]]], o[1], size, SEN12MS_DB), list(zip(used, np.split(window, starts[1:]))), n_workers, progress, 'pairs')
     why = _left_out(root, bad | {names[used[i]]:e for i,e in errors.items()}, on_bad, len(files))
     keep = np.flatnonzero(~np.isin(patch, used[list(errors)]))
     if not len(keep): _none_whole(root, bad | {names[used[i]]:e for i,e in errors.items()}, files)
@@ -729,7 +714,7 @@ def _read_triplet(f, size):
 
 def _sen12ms_cr(root, files, size, on_bad, n_workers, progress):
     names,bad = _whole(files, ('s1','s2','s2_cloudy'))
-    out,errors = _each(lambda n: _read_triplet(files[n], size or 256), names, n_workers, progress, 'triplets')
+    out,errors = each_file(lambda n: _read_triplet(files[n], size or 256), names, n_workers, progress, 'triplets')
     bad |= {names[i]:e for i,e in errors.items()}
     why,names,out = _left_out(root, bad, on_bad, len(files)),[n for n,o in zip(names, out) if o],[o for o in out if o]
     if not names: _none_whole(root, bad, files)
@@ -784,7 +769,7 @@ def cloud_pairs(path, # folder with `cloudy` and `clear`, or with such folders i
     names = [n for n,f in files.items() if len(f) == 2]
     lone = {n:PairError(*f.values(), 'no partner', 'a cloudy and a clear picture of one name', 'Bring the other, or leave it out.') for n,f in files.items() if len(f) == 1}
     def both(n): return _one_size([_fit(_picture(files[n][k]), size) for k in (0,1)], [files[n][k] for k in (0,1)])
-    out,errors = _each(both, names, n_workers, progress, Path(path).name)
+    out,errors = each_file(both, names, n_workers, progress, Path(path).name)
     _left_out(Path(path), lone | {names[i]:e for i,e in errors.items()}, on_bad, len(files))
     x = _one_size([o for o in out if o is not None], [files[n][0] for n,o in zip(names, out) if o is not None])
     return x[:,0],x[:,1]

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['MAX_VALUES', 'SEN12MS_DB', 'SEN12MS_CR_DB', 'S2_L1C', 'S2_L2A', 'S2_RGB', 'KINDS', 'SAR_KINDS', 'OPTICAL_KINDS',
-           'image_format', 'write_image', 'read_image', 'resize', 'centre_square', 'read_images', 'db', 'linear',
+           'image_format', 'write_image', 'read_image', 'resize', 'centre_square', 'each_file', 'db', 'linear',
            'resize_sar', 'sar_channels', 'clip_db', 'reflectance', 'Raster', 'read_raster', 'write_raster', 'Described',
            'describe']
 
 # %% ../nbs/02_raster.ipynb #d5d8a801
-import contextlib, dataclasses, math, os, re, warnings, zlib
+import contextlib, dataclasses, math, os, re, threading, warnings, zlib
 import xml.etree.ElementTree as ET
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -40,13 +40,24 @@ def image_format(path # file
     raise UnreadableFile(path, what, want, 'Unpack or convert it, or download it again if that is a web page.')
 
 # %% ../nbs/02_raster.ipynb #26ab580b
+_lock,_inside,_before = threading.Lock(),0,None
+
 @contextlib.contextmanager
 def _quiet():
-    "Plain images have no georeference, and rasterio says so once per file"
+    "Plain images have no georeference, and rasterio says so once per file. Filters are the process's: the first thread in sets them, the last one out restores them"
+    global _inside,_before
     from rasterio.errors import NotGeoreferencedWarning
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', NotGeoreferencedWarning)
-        yield
+    with _lock:
+        if _inside == 0:
+            _before = warnings.catch_warnings()
+            _before.__enter__()
+            warnings.simplefilter('ignore', NotGeoreferencedWarning)
+        _inside += 1
+    try: yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0: _before.__exit__(None, None, None)
 
 def _why(e, path): return str(e.__cause__ or e).replace(str(path), '').split('(this error')[0].strip(' :.')
 
@@ -138,21 +149,21 @@ def centre_square(x:np.ndarray # [C,H,W]
     return x[..., (h-s)//2:(h-s)//2+s, (w-s)//2:(w-s)//2+s]
 
 # %% ../nbs/02_raster.ipynb #aaeeeb9c
-def read_images(paths, # files
-                then=lambda path,x: x, # from (path, [C,H,W]) to the array to keep; may raise an `IrmError`
-                n_workers:int=None, # threads; None takes the number of cores, at most 8
-                progress=True, # show a bar
-                desc='reading' # the bar's label
-               ): # -> list of arrays (None where a file failed), and {index: error}
-    "Decode many files in parallel, in order, with the failures set aside"
+def each_file(f, # from an item to the array to keep; may raise an `IrmError`
+              items, # files, or whatever `f` takes
+              n_workers:int=None, # threads; None takes the number of cores, at most 8
+              progress=True, # show a bar
+              desc='reading' # the bar's label
+             ): # -> list of results (None where one failed), and {index: error}
+    "`f` of every item, in parallel and in order, with the failures set aside"
     from tqdm.auto import tqdm
-    def one(path):
-        try: return then(path, _decode(path))
+    def one(o):
+        try: return f(o)
         except IrmError as e: return e
     with _quiet(), ThreadPoolExecutor(n_workers or min(8, os.cpu_count() or 1)) as ex:
-        out = list(tqdm(ex.map(one, paths), total=len(paths), desc=desc, unit='img', disable=not progress, leave=False))
+        out = list(tqdm(ex.map(one, items), total=len(items), desc=desc, disable=not progress, leave=False))
     bad = {i:e for i,e in enumerate(out) if isinstance(e, IrmError)}
-    return [None if i in bad else o for i,o in enumerate(out)], bad
+    return [None if i in bad else o for i,o in enumerate(out)],bad
 
 # %% ../nbs/02_raster.ipynb #35f0790f
 def db(linear, # backscatter, linear power; array or tensor
