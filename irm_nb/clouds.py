@@ -280,7 +280,7 @@ def cloud_bank(alpha, # uint8 [N,h,w] of `opacity_from_pairs`
     "Textures of real clouds for `CloudSpec(texture='real', bank=…)`"
     if alpha.ndim != 3 or alpha.dtype != np.uint8: raise ShapeError('alpha', f'{alpha.dtype} {list(alpha.shape)}', 'uint8 [N,h,w]', 'Pass what opacity_from_pairs returned.')
     from torchvision.transforms.v2.functional import gaussian_blur
-    alpha = gaussian_blur(torch.from_numpy(alpha), blur).numpy()
+    alpha = gaussian_blur(torch.from_numpy(np.array(alpha)), blur).numpy()
     keep = np.flatnonzero(_serves(alpha, least, contrast))
     if not len(keep): raise OptionError('alpha', f'{len(alpha)} textures, each nearly empty or an even haze', 'some cloud', 'Pass more pairs, or lower least or contrast.')
     keep = keep[np.argsort(cover(alpha[keep]), kind='stable')]

@@ -7,7 +7,8 @@ __all__ = ['SUFFIXES', 'RESISC45', 'AID', 'RATIO', 'HUNAN_CLOUD', 'PAPER_SEN12MS
            'SEN12MS_BROKEN', 'IGBP_SIMPLE', 'SEN12MS_CLOUD', 'SEN12MS_CR', 'DENSE', 'MIN_COVER', 'CLOUDY', 'CLOUDLESS',
            'SEN12MS_HOLD_OUT', 'SEN12MS_CR_VAL', 'SEN12MS_CR_TEST', 'class_folders', 'SkippedFiles', 'scene_folder',
            'PartialCopy', 'Copy', 'DataSheet', 'resisc45', 'aid', 'scene_groups', 'paired_folder', 'hunan_cloud',
-           'scene_of', 'igbp_labels', 'sen12ms_cloud', 'cloud_kinds', 'sen12ms_cr', 'cloud_pairs', 'split_list']
+           'scene_of', 'igbp_labels', 'sen12ms_cloud', 'cloud_kinds', 'sen12ms_cr', 'cloud_pairs', 'split_list',
+           'region']
 
 # %% ../nbs/08_datasets.ipynb #0c96afcd
 import hashlib, json, os, re, unicodedata, warnings
@@ -24,6 +25,8 @@ from .regions import region
 from .scenes import *
 from .clouds import *
 from . import world
+
+_all_ = ['region']
 
 # %% ../nbs/08_datasets.ipynb #97eb723c
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff')

@@ -17,7 +17,7 @@ from fastcore.basics import patch
 
 from .core import *
 from .store import _locked
-from .raster import KINDS, OPTICAL_KINDS, _gdal_errors, _open, _quiet, _why, db, describe, write_image
+from .raster import RASTER_KINDS, OPTICAL_KINDS, _gdal_errors, _open, _quiet, _why, db, describe, write_image
 from .clouds import CLEAR, THIN, THICK
 from .scenes import PairedScenes
 
@@ -192,7 +192,7 @@ class Optical:
         if self.units == 'reflectance01': x = np.nan_to_num(x)*1e4
         return np.clip(np.rint(x) + self.offset, 0, 65535).astype(np.uint16) if self.offset or x.dtype != np.uint16 else x
 
-def _said(d): return f'{d.dtype} numbers, {KINDS[d.kind]}: {d.reasons[0]}'
+def _said(d): return f'{d.dtype} numbers, {RASTER_KINDS[d.kind]}: {d.reasons[0]}'
 
 def optical(s2, # GeoTIFF; three band files, as sequence or dictionary; or a .SAFE folder
             order=None, # of the bands: 'RGB', 'BGR' or their names; None takes what the file says
@@ -206,7 +206,7 @@ def optical(s2, # GeoTIFF; three band files, as sequence or dictionary; or a .SA
     f,several = files[0][0],len({f for f,_ in files}) > 1
     d = describe(f, name='optical/B04' if several else 'optical/s2')
     units = units or d.kind
-    if units not in OPTICAL_KINDS: raise UnitsError(f, _said(d), ', '.join(KINDS[k] for k in OPTICAL_KINDS), f'Give the optical raster as s2, or pass opt_units= as one of {OPTICAL_KINDS}.')
+    if units not in OPTICAL_KINDS: raise UnitsError(f, _said(d), ', '.join(RASTER_KINDS[k] for k in OPTICAL_KINDS), f'Give the optical raster as s2, or pass opt_units= as one of {OPTICAL_KINDS}.')
     if folder and offset is d.offset is None: raise UnitsError(s2, 'no metadata (MTD_MSIL2A.xml) that say by how much reflectances are shifted', 'the metadata, with one BOA_ADD_OFFSET for all bands', 'Copy the file from the product, or pass offset=-1000 or offset=0.')
     if not several and order is None and d.order and d.order[:3] == tuple('BGR') and files[0][1] == 1: warnings.warn(f'{f}: read as red, green, blue, and looks like blue, green, red. Pass order="BGR" if it is, or order="RGB" if not.')
     return Optical(files, units, round((d.offset if offset is None else offset) or 0) if units == 'reflectance' else 0, scl)
@@ -569,7 +569,6 @@ def _kept(out, key, overwrite):
 
 def _opened(out):
     s = PairedScenes.load(out)
-    s.transform = tuple(s.transform)
     s.skipped = json.loads((out/'region.json').read_text())['skipped']
     return s
 

@@ -85,6 +85,7 @@ class PairedScenes(_Set):
     _fp: str = None
     def __post_init__(self):
         self.labels,self.classes,self.ids,self.pols = np.asarray(self.labels, np.int64),tuple(self.classes),list(map(str, self.ids)),tuple(self.pols)
+        self.transform = None if self.transform is None else tuple(self.transform)
         _check_pairs(self)
         _check_labels(self.labels, self.classes, len(self.opt))
     @property
