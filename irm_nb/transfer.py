@@ -214,7 +214,8 @@ def _finetune(modality, mode): return lambda task,cfg,store,comp: adapt(pretrain
 
 ROWS = {'Finetune (Opt only)':_finetune('opt', 'head'), 'Finetune (SAR only)':_finetune('sar', 'top'), 'f_S':_finetune('opt', 'full'),
         'SL':supervised, 'KDHN':one_teacher, 'without IRM':_variant(irm='none'), 'Ours':_variant(irm='batch'),
-        'sample level':_variant(irm='sample'), 'control':_variant(irm='control'), 'normalised':_variant(irm='batch', normalize=True)}
+        'sample level':_variant(irm='sample'), 'control':_variant(irm='control'), 'normalised':_variant(irm='batch', normalize=True),
+        'with labels':_variant(distil_on='train')}
 
 # %% ../nbs/14_transfer.ipynb #ee2bfbac
 def evaluate(p:Predictor, pairs:PairedScenes, # labelled
