@@ -57,6 +57,10 @@ def test_more_opacity_is_nearer_to_white(x, a, b):
     x = np.minimum(x, np.uint16(0.8*clouds.WHITE[x.dtype])).astype(x.dtype)
     assert (clouds.compose(x, np.maximum(a, b)) >= clouds.compose(x, a)).all()
 
+@given(images)
+def test_a_pair_without_change_has_no_cloud(x):
+    assert not clouds.opacity_from_pairs(x, x, workers=1).any()
+
 # Clouds by id
 
 @given(skies, names, st.integers(5, 20), st.randoms(use_true_random=False))
