@@ -49,4 +49,4 @@ sync: $(STAMP) ## after an edit: export the library, clean the notebooks, make R
 	@$(BIN)/nbdev_export && $(BIN)/nbdev_clean && $(BIN)/python tools/make_readme.py && $(BIN)/python tools/check.py environment --write
 
 clean: ## remove what the other targets left (not $(VENV), not the store of results)
-	@rm -rf demo bench build dist .pytest_cache .ruff_cache; find nbs irm_nb tools tests -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
+	@rm -rf demo bench build dist .pytest_cache .ruff_cache .hypothesis; find nbs irm_nb tools tests -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
