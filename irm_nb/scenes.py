@@ -142,12 +142,14 @@ def split(self:PairedScenes, kind='random', # 'random' (stratified), or 'groups'
     "Training and test side"
     from sklearn.model_selection import train_test_split
     check_option('kind', kind, ('random','groups'))
+    if not 0 < test < 1: raise OptionError('test', test, 'a share above 0 and below 1', 'Pass test=0.2.')
     self._need(min_train + min_test)
     if kind == 'groups':
         if self.groups is None: raise SplitError('groups', 'None', "every sample's scene of origin", "Give `groups`, or split with kind='random'.")
         t = _group_split(self.labels, self.groups, len(self.classes), test, seed, min_train, min_test, tries)
         return self.subset(~t),self.subset(t)
-    a,b = train_test_split(np.arange(len(self)), test_size=test, random_state=derive_seed('split', seed) % 2**32, stratify=self.labels)
+    try: a,b = train_test_split(np.arange(len(self)), test_size=test, random_state=derive_seed('split', seed) % 2**32, stratify=self.labels)
+    except ValueError as e: raise SplitError('test', f'a share of {test} of {len(self)} samples ({e})', f'room for each of {len(self.classes)} classes on both sides', 'Take a share nearer to one half, or gather more samples.') from e
     return self.subset(np.sort(a)),self.subset(np.sort(b))
 
 @patch
@@ -218,12 +220,17 @@ def load(cls:_Set, path): # folder written by `save`
     "Open a saved set: memory maps, sizes checked"
     path = Path(path)
     if not (path/'meta.json').is_file(): raise StoreError(path, 'no meta.json', f'a folder written by {cls.__name__}.save', 'Check the path, or build the set again.')
-    meta = json.loads((path/'meta.json').read_text())
+    try: return _load(cls, path, json.loads((path/'meta.json').read_text(encoding='utf-8')))
+    except _TORN as e: raise StoreError(path, f'content that can not be read ({type(e).__name__}: {e})'.replace('\n', ' '), f'a folder written by {cls.__name__}.save', 'The copy is torn: copy it again, or build the set again.') from e
+
+_TORN = ValueError, TypeError, KeyError, AttributeError, IndexError, SyntaxError, ArithmeticError, MemoryError, EOFError, OSError # what JSON, NumPy and the set's own fields make of wrong bytes
+
+def _load(cls, path, meta):
     if meta['kind'] != cls.__name__: raise StoreError(path, f'a {meta["kind"]}', f'a {cls.__name__}', f'Open it with {meta["kind"]}.load.')
     for f,n in meta['sizes'].items():
         got = (path/f).stat().st_size if (path/f).exists() else 'no file'
         if got != n: raise StoreError(path/f, f'{got} bytes', f'{n} bytes', 'The copy is torn: copy it again, or build the set again.')
-    arrays = {Path(f).stem:np.load(path/f, mmap_mode='r') for f in meta['sizes']}
+    arrays = {Path(f).stem:np.lib.format.open_memmap(path/f, mode='r') for f in meta['sizes']}
     return cls(**arrays, **meta['fields'], _fp=meta['fingerprint'])
 
 @patch
