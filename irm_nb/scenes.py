@@ -221,9 +221,8 @@ def load(cls:_Set, path): # folder written by `save`
     path = Path(path)
     if not (path/'meta.json').is_file(): raise StoreError(path, 'no meta.json', f'a folder written by {cls.__name__}.save', 'Check the path, or build the set again.')
     try: return _load(cls, path, json.loads((path/'meta.json').read_text(encoding='utf-8')))
-    except _TORN as e: raise StoreError(path, f'content that can not be read ({type(e).__name__}: {e})'.replace('\n', ' '), f'a folder written by {cls.__name__}.save', 'The copy is torn: copy it again, or build the set again.') from e
-
-_TORN = ValueError, TypeError, KeyError, AttributeError, IndexError, SyntaxError, ArithmeticError, MemoryError, EOFError, OSError # what JSON, NumPy and the set's own fields make of wrong bytes
+    except IrmError: raise
+    except Exception as e: raise StoreError(path, f'content that can not be read ({type(e).__name__}: {e})'.replace('\n', ' '), f'a folder written by {cls.__name__}.save', 'The copy is torn: copy it again, or build the set again.') from e # JSON, NumPy's headers and the set's fields each fail in their own ways
 
 def _load(cls, path, meta):
     if meta['kind'] != cls.__name__: raise StoreError(path, f'a {meta["kind"]}', f'a {cls.__name__}', f'Open it with {meta["kind"]}.load.')

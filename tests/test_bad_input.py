@@ -507,7 +507,7 @@ def damaged(b, how, at, byte, noise):
     i = int(at*len(b)); return b[:i] + bytes([byte]) + b[i+1:]
 
 damage = dict(how=st.sampled_from(('noise','cut','flip','flip')), at=st.floats(0, .999), byte=st.integers(0, 255), noise=st.binary(max_size=64))
-few = settings(max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=300, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 @few
 @given(name=st.sampled_from(('a.png','a.jpg','a.tif','deflate.tif')), head=st.booleans(), **damage)
