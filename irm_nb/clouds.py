@@ -10,6 +10,7 @@ __all__ = ['TEXTURES', 'CLEAR', 'THIN', 'THICK', 'KINDS', 'EDGE', 'WHITE', 'HUNA
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from numbers import Real
 
 import numpy as np
 import torch
@@ -43,11 +44,11 @@ def _check_bank(b):
         raise OptionError('bank', f'{b.dtype} {list(b.shape)}' if isinstance(b, np.ndarray) else type(b).__name__, 'opacities of real clouds, uint8 [M,h,w]', "Pass bank=cloud_bank(…), or texture='fractal'.")
 
 def _check_share(name, v):
-    if not 0 <= v <= 1: raise OptionError(name, v, 'a share between 0 and 1', f'Pass {name}=0.5 for one half.')
+    if not (isinstance(v, Real) and 0 <= v <= 1): raise OptionError(name, v, 'a share between 0 and 1', f'Pass {name}=0.5 for one half.')
 
 def _check_range(name, v):
-    lo,hi = v if np.ndim(v) else (v,v)
-    if not 0 < lo <= hi <= 1: raise OptionError(name, v, 'a number in (0, 1], or a range (lo, hi) with lo <= hi', 'No cloud at all is content=0.')
+    ends = tuple(v) if np.ndim(v) else (v,v)
+    if not (len(ends) == 2 and all(isinstance(x, Real) for x in ends) and 0 < ends[0] <= ends[1] <= 1): raise OptionError(name, v, 'a number in (0, 1], or a range (lo, hi) with lo <= hi', 'No cloud at all is content=0.')
 
 # %% ../nbs/03_clouds.ipynb #2b4a5298
 CLEAR,THIN,THICK = 0,1,2

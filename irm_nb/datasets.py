@@ -629,11 +629,12 @@ def _windows(maps, names, wanted, purity, per_class, seed):
 # %% ../nbs/08_datasets.ipynb #6b280c43
 def _land_cover(path, size):
     lc = _tiff(path, 1, (4,))[0]
+    if lc.dtype.kind not in 'iu': raise LabelError(path, f'{lc.dtype} values', 'IGBP classes, 1 to 17, as integers', 'Download the patch again, or leave it out.')
     return *igbp_labels(lc, size),lc.shape[1]//size
 
 def _read_windows(f, rows, size, limits):
     "Optical and SAR windows `rows` of a patch"
-    x,s = _together((f['s2'], _optical(f['s2'])), (f['s1'], _radar(f['s1'], limits)))
+    x,s,_ = _together((f['s2'], _optical(f['s2'])), (f['s1'], _radar(f['s1'], limits)), (f['lc'], _tiff(f['lc'], [1], (4,))))
     return _cells(x, size)[rows],_cells(s, size)[rows]
 
 def _sen12ms(root, files, size, per_class, purity, wanted, seed, on_bad, n_workers, progress):
@@ -679,13 +680,14 @@ def sen12ms_cloud(root, # folder of SEN12MS, or of the paper's class folders `op
     root = Path(root).expanduser()
     if (root/'opt').is_dir() and (root/'sar').is_dir(): return _from_paper(PAPER_SEN12MS_CLOUD, root, size=size, classes=classes, on_bad=on_bad, n_workers=n_workers, progress=progress)
     if not 0 < purity <= 1: raise OptionError('purity', purity, 'a share above 0, at most 1', 'Pass purity=0.8.')
+    if not (clouds is None or bank is None): clouds = replace(clouds, texture='real', bank=bank)
     names = _choose('classes', dict.fromkeys(IGBP_SIMPLE), classes)
     wanted,files = [list(IGBP_SIMPLE).index(c) for c in names],_patches(root, ('s1','s2','lc'))
     options = dict(size=size, per_class=per_class, purity=purity, classes=wanted, seed=seed)
     p = _kept(PairedScenes, 'SEN12MS', {f'{n}_{k}':p for n,f in files.items() for k,p in f.items()}, options, cache,
               lambda: _sen12ms(root, files, size, per_class, purity, wanted, seed, on_bad, n_workers, progress))
     skipped = p.skipped
-    if clouds is not None: p = p.with_clouds(clouds if bank is None else replace(clouds, texture='real', bank=bank))
+    if clouds is not None: p = p.with_clouds(clouds)
     p.skipped = skipped
     note = f'{len(files):,} of {SEN12MS.counts["s2"]:,} patches; labels are simplified IGBP, a stand-in for the private ones of the paper.'
     return _said(p, Copy('SEN12MS', dict(zip(p.classes, p.counts.tolist())), {}, note))
@@ -713,7 +715,7 @@ def cloud_kinds(alpha # opacity uint8 [N,H,W]
 # %% ../nbs/08_datasets.ipynb #2f2d6836
 def _read_triplet(f, size):
     x,clear,s = _together(*((f[k], read(f[k])) for k,read in (('s2_cloudy',_optical), ('s2',_optical), ('s1',lambda p: _radar(p, SEN12MS_CR_DB)))))
-    return [_cells(a, size) for a in (x,s,clear)]
+    return *(_cells(a, size) for a in (x,s,clear)),x.shape[2]//size
 
 def _sen12ms_cr(root, files, size, on_bad, n_workers, progress):
     names,bad = _whole(files, ('s1','s2','s2_cloudy'))
@@ -722,7 +724,7 @@ def _sen12ms_cr(root, files, size, on_bad, n_workers, progress):
     why,names,out = _left_out(root, bad, on_bad, len(files)),[n for n,o in zip(names, out) if o],[o for o in out if o]
     if not names: _none_whole(root, bad, files)
     x,s,clear = (np.concatenate([o[j] for o in out]) for j in range(3))
-    ids = [f'{n}_r{i}c{j}' if len(o[0]) > 1 else n for n,o in zip(names, out) for k in [round(len(o[0])**.5)] for i in range(k) for j in range(k)]
+    ids = [f'{n}_r{i//o[3]}c{i%o[3]}' if len(o[0]) > 1 else n for n,o in zip(names, out) for i in range(len(o[0]))]
     alpha = opacity_from_pairs(x, clear)
     p = PairedScenes(x, s, np.full(len(ids), -1), ('unlabelled',), ids, alpha=alpha, clear=clear, kind=cloud_kinds(alpha), cover=cover(alpha),
                      groups=[scene_of(i) for i in ids])
@@ -769,6 +771,7 @@ def cloud_pairs(path, # folder with `cloudy` and `clear`, or with such folders i
     for folders in _pair_folders(path):
         for k,d in enumerate(folders):
             for n,p in _images(d).items(): files.setdefault(f'{d.parent.name}/{re.sub("_[AB]$", "", _stem(n, (*CLOUDY, "s2")))}', {})[k] = p
+    if not files: raise PairError(path, 'no pictures', f'{", ".join(SUFFIXES)} files in the two folders', 'Point at the folder that holds them.')
     names = [n for n,f in files.items() if len(f) == 2]
     lone = {n:PairError(*f.values(), 'no partner', 'a cloudy and a clear picture of one name', 'Bring the other, or leave it out.') for n,f in files.items() if len(f) == 1}
     def both(n): return _one_size([_fit(_picture(files[n][k]), size) for k in (0,1)], [files[n][k] for k in (0,1)])

@@ -126,15 +126,20 @@ def _place(d, g): # row and column of the grid's corner in the file; None where 
     same = d.crs == g.crs and max(abs(t.a-1), abs(t.e-1), abs(t.b), abs(t.d))*far < .05 and max(abs(t.f-r), abs(t.c-c)) < .05
     return (r,c) if same and 0 <= r <= d.height-g.height and 0 <= c <= d.width-g.width else None
 
+@contextlib.contextmanager
+def _whole_reads(path):
+    "Inside, pixels that can't be decoded are `UnreadableFile`"
+    try: yield
+    except _gdal_errors() as e: raise UnreadableFile(path, f'pixels that can not be read ({_why(e, path)})', 'a whole raster', 'Download or copy it again.') from e
+
 @patch
 def read(self:Layer, top, n): # first row on the grid, number of rows
     "Pixels [B,n,W], and which of them hold data [n,W]"
     from rasterio.windows import Window
     w = Window(self.at[1], self.at[0]+top, self.grid.width, n)
-    try:
+    with _whole_reads(self.path):
         x = self.v.read(self.bands, window=w)
         ok = self.v.dataset_mask(window=w) > 0 if self.masked else np.ones(x.shape[1:], bool)
-    except _gdal_errors() as e: raise UnreadableFile(self.path, f'pixels that can not be read ({_why(e, self.path)})', 'a whole raster', 'Download or copy it again.') from e
     if self.nodata is not None and not math.isnan(self.nodata): ok &= (x != self.nodata).any(0)
     if self.power: ok,x = ok & x.any(0),db(x)
     if self.units: x,ok = x.astype(np.float32, copy=False),ok & (np.abs(x) < 100).all(0)
@@ -337,7 +342,7 @@ class Polygons:
 def _codes(path, most=256):
     "The codes of an integer raster, a block at a time"
     found = set()
-    with _placed(path) as d:
+    with _whole_reads(path), _placed(path) as d:
         if np.dtype(d.dtypes[0]).kind not in 'iu': raise LabelError(path, f'{d.dtypes[0]} numbers', 'a raster of integer codes', 'Round it to integers, or burn polygons instead.')
         for _,w in d.block_windows(1):
             found.update(np.unique(d.read(1, window=w)).tolist())
@@ -563,7 +568,9 @@ def _kept(out, key, overwrite):
     "The finished result of this very job, if there is one; `OutputError` where something else is in the way"
     if not out.exists(): return
     note = out/'region.json'
-    if note.is_file() and json.loads(note.read_text()).get('key') == key: return _opened(out)
+    try: same = json.loads(note.read_text())['key'] == key
+    except (OSError, ValueError, KeyError, TypeError): same = False # a torn note is nobody's result
+    if same: return _opened(out)
     if not note.is_file(): raise OutputError(out, 'something that is no region', 'a new folder', 'Choose another place.')
     if not overwrite: raise OutputError(out, 'pairs cut from other files or with other arguments', 'a new folder, or the same job', 'Choose another place, or pass overwrite=True.')
 

@@ -262,12 +262,16 @@ def load(cls:_Set, path): # folder written by `save`
     "Open a saved set: memory maps, sizes checked"
     path = Path(path)
     if not (path/'meta.json').is_file(): raise StoreError(path, 'no meta.json', f'a folder written by {cls.__name__}.save', 'Check the path, or build the set again.')
-    meta = json.loads((path/'meta.json').read_text())
+    try: return _load(cls, path, json.loads((path/'meta.json').read_text(encoding='utf-8')))
+    except IrmError: raise
+    except Exception as e: raise StoreError(path, f'content that can not be read ({type(e).__name__}: {e})'.replace('\n', ' '), f'a folder written by {cls.__name__}.save', 'The copy is torn: copy it again, or build the set again.') from e # JSON, NumPy's headers and the set's fields each fail in their own ways
+
+def _load(cls, path, meta):
     if meta['kind'] != cls.__name__: raise StoreError(path, f'a {meta["kind"]}', f'a {cls.__name__}', f'Open it with {meta["kind"]}.load.')
     for f,n in meta['sizes'].items():
         got = (path/f).stat().st_size if (path/f).exists() else 'no file'
         if got != n: raise StoreError(path/f, f'{got} bytes', f'{n} bytes', 'The copy is torn: copy it again, or build the set again.')
-    arrays = {Path(f).stem:np.load(path/f, mmap_mode='r') for f in meta['sizes']}
+    arrays = {Path(f).stem:np.lib.format.open_memmap(path/f, mode='r') for f in meta['sizes']}
     return cls(**arrays, **meta['fields'], _fp=meta['fingerprint'])
 
 @patch
