@@ -104,13 +104,13 @@ def main(argv=None) -> int: # exit code: 0, 2 for bad input, 130 when interrupte
 # %% ../nbs/37_cli.ipynb #5be5bc4e
 def slug(name): return re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')
 
-def choose_rows(names) -> list: # names as `transfer.ROWS` has them
+def choose_rows(names) -> list: # names as `methods.registry.METHODS` has them
     "Find rows by name, loosely"
     from irm_nb.core import OptionError
-    from irm_nb.transfer import ROWS
-    known = {slug(r):r for r in ROWS}
+    from irm_nb.methods.all import METHODS
+    known = {slug(r):r for r in METHODS}
     for n in names:
-        if slug(n) not in known: raise OptionError('--rows', repr(n), f'some of {", ".join(ROWS)}', 'Put names with spaces into quotes, or write without-irm.')
+        if slug(n) not in known: raise OptionError('--rows', repr(n), f'some of {", ".join(METHODS)}', 'Put names with spaces into quotes, or write without-irm.')
     return list(dict.fromkeys(known[slug(n)] for n in names))
 
 # %% ../nbs/37_cli.ipynb #67c82475
@@ -240,11 +240,12 @@ def _task(args, source, pairs, seed):
 # %% ../nbs/37_cli.ipynb #a385c09d
 def run_seed(task, rows, save, cfg, store, comp, out) -> tuple: # (results, {row: key of its stage})
     "Train, score and save the rows of one seed"
-    from irm_nb.transfer import ROWS, tidy
+    from irm_nb.methods.all import METHODS
+    from irm_nb.transfer import tidy
     results,keys = [],{}
     for n in rows:
         t = time.perf_counter()
-        p = ROWS[n](task, cfg, store, comp)
+        p = METHODS[n](task, cfg, store, comp)
         results += tidy({n:p}, task.test, comp, seed=task.seed)
         keys[n] = p.key
         if n in save: p.save(out/'predictors'/f'{slug(n)}-{task.seed}')
