@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TrainConfig', 'lr_at', 'new_optimizer', 'epoch_rows', 'freeze_all_but', 'train_mode', 'progress', 'fit', 'fit_steps',
-           'predict_logits', 'ImageConfig', 'image_lr', 'fit_images']
+           'predict_logits', 'ImageConfig', 'image_lr', 'fit_images', 'lsgan']
 
 # %% ../nbs/11_train.ipynb #e56940db
 import math, sys
@@ -223,3 +223,10 @@ def _image_steps(nets, opt, step, cfg, comp, todo, steps, seed, bar):
             for k,v in now.items(): sums[k] = sums.get(k, 0) + torch.as_tensor(v).detach().float()
             bar.update(cfg.batch)
     return {k:float(v)/len(todo) for k,v in sums.items()}
+
+# %% ../nbs/11_train.ipynb #632b51f9
+def lsgan(opinions:torch.Tensor, # of a critic, one a window
+          real:bool # what they should say
+         ) -> torch.Tensor: # scalar
+    "Least-squares adversarial loss"
+    return (opinions.float() - float(real)).square().mean()
