@@ -122,7 +122,7 @@ def _intervals(frame, right, groups, **boot):
     found = [cluster_bootstrap(right.loc[[m]].to_numpy(), groups, **boot) for m in frame.method]
     return frame.assign(OA_lo=[i.lo for i in found], OA_hi=[i.hi for i in found])
 
-# %% ../nbs/31_tables.ipynb #a5f8b054
+# %% ../nbs/31_tables.ipynb #73e4f481
 def paired(right, groups, # of `right_answers`
            a:str, b:str, # methods
            **boot) -> dict: # gain, lo, hi, p, test
@@ -134,8 +134,8 @@ def paired(right, groups, # of `right_answers`
     if len(seeds) > 1 or len(set(groups)) < len(groups): return dict(gain=i.mean, lo=i.lo, hi=i.hi, p=p, test='crossed bootstrap')
     return dict(gain=i.mean, lo=i.lo, hi=i.hi, p=mcnemar(int((d > 0).sum()), int((d < 0).sum())), test='McNemar')
 
-def _against(frame, right, groups, best, **boot):
-    rows = [paired(right, groups, m, best, **boot) if m != best else {} for m in frame.method]
+def _against(frame, right, groups, best, beside, **boot):
+    rows = [paired(right, groups, m, best, **boot) if m not in (best, *beside) else {} for m in frame.method]
     f = pd.concat([frame, pd.DataFrame(rows, columns=['gain','lo','hi','p','test'], index=frame.index)], axis=1)
     return f.assign(p_holm=holm(f.p))
 
@@ -189,18 +189,18 @@ def latex(self:Sheet, label='tab:results') -> str:
     return '\n'.join([r'\begin{table*}', r'\centering', f'\\caption{{{tex(self.caption)}}}', f'\\label{{{label}}}', f'\\begin{{tabular}}{{l{"r"*(len(self.head) - 1)}}}', r'\toprule', groups,
                       line([tex(n) for _,n in self.head]), r'\midrule', *body, r'\bottomrule', r'\end{tabular}', *notes, r'\end{table*}'])
 
-# %% ../nbs/31_tables.ipynb #324f2c04
+# %% ../nbs/31_tables.ipynb #81841310
 @patch
 def _repr_html_(self:Sheet):
-    cell = lambda tag,x,css='',span=1: f'<{tag} colspan="{span}" style="padding:.25em .7em;white-space:nowrap;background:none;{css}">{x}</{tag}>'
+    cell = lambda tag,x,css='',span=1: f'<{tag} colspan="{span}" style="padding:.2em .55em;white-space:nowrap;background:none;{css}">{x}</{tag}>'
     side = lambda j: 'text-align:right' if j else 'text-align:left'
     top = ''.join(cell('th', html.escape(g), 'text-align:center;' + 'border-bottom:1px solid rgba(128,128,128,.6)'*bool(g), k) for g,k in _spans(self.head))
     names = ''.join(cell('th', html.escape(n), side(j)) for j,(_,n) in enumerate(self.head))
     line = lambda i: 'border-top:1px solid rgba(128,128,128,.6)' if i in (0, *self.rules) else ''
     body = ''.join(f'<tr style="background:none;{line(i)}">' + ''.join(cell('td', w, side(j)) for j,w in enumerate(row)) + '</tr>' for i,row in enumerate(self._words('html', html.escape)))
     notes = ''.join(f'<div style="max-width:60em;opacity:.75;font-size:85%">{html.escape(n)}</div>' for n in self.notes)
-    return (f'<div style="overflow-x:auto;color:inherit"><div style="margin:.3em .7em"><b>{html.escape(self.caption)}</b></div><table style="border-collapse:collapse;border:none;color:inherit;font-variant-numeric:tabular-nums">'
-            f'<thead><tr style="background:none">{top}</tr><tr style="background:none">{names}</tr></thead><tbody>{body}</tbody></table><div style="margin:.3em .7em">{notes}</div></div>')
+    return (f'<div style="overflow-x:auto;color:inherit"><div style="margin:.3em .55em"><b>{html.escape(self.caption)}</b></div><table style="border-collapse:collapse;border:none;color:inherit;font-variant-numeric:tabular-nums">'
+            f'<thead><tr style="background:none">{top}</tr><tr style="background:none">{names}</tr></thead><tbody>{body}</tbody></table><div style="margin:.3em .55em">{notes}</div></div>')
 
 # %% ../nbs/31_tables.ipynb #2dcb54aa
 def _pct(v, d=1): return '—' if pd.isna(v) else f'{100*v:.{d}f}'.replace('-', '−')
@@ -230,18 +230,25 @@ def _columns(f, counted, best):
                                  ('rank', 'here', plain('rank', _whole)), ('rank', 'paper', plain('paper_rank', _whole))]
     return cols
 
-# %% ../nbs/31_tables.ipynb #63a2ecbe
+# %% ../nbs/31_tables.ipynb #1accf67c
+_TESTS = {'crossed bootstrap':'bootstrap over seeds and scenes, both drawn', 'McNemar':"interval by bootstrap, p by McNemar's exact test"}
+
+def _on_tests(f, best):
+    how,few = '; '.join(_TESTS[t] for t in f.test.unique() if t in _TESTS),f.seeds.min()
+    care = ' One seed: about these networks, not their methods.' if few == 1 else ' Fewer than five seeds: p is a lower bound.' if few < 5 else ''
+    return f'{best} is the best compared method here. Differences from it: {how}; Holm corrects for their number.{care}'
+
 def _notes(f, r, failed, right, groups, best, paper, beside, said):
     out = [said] if said else []
     if right is not None:
         scenes = f'{len(set(groups)):,} scenes' if len(set(groups)) < len(groups) else 'samples, each taken as a scene of its own'
         out.append(f'95 %: {right.shape[1]:,} test samples drawn by their {scenes}. ± is one standard deviation over seeds.')
-    if best: out.append(f'{best} is the best compared method here. Differences: ' + ', '.join(dict.fromkeys({'crossed bootstrap':'bootstrap over seeds and scenes, both drawn', 'McNemar':"interval by bootstrap, p by McNemar's exact test"}.get(t, t) for t in f.test.dropna())) + '; Holm: corrected for all of them.' + ' Fewer than five seeds: p is a lower bound.'*bool(f.seeds.min() < 5))
+    if best: out.append(_on_tests(f, best))
     if paper is not None: out.append(f"Kendall's τ between the two orders: {_num(kendall(*f.loc[f['rank'].notna(), ['OA','paper_OA']].to_numpy().T), 2)} over {int(f['rank'].notna().sum())} rows.")
     if shown := [m for m in beside if m in set(f.method)]: out.append(f'Not ranked: {", ".join(shown)}.')
     return out + ([f'{failed} cells failed and are left out.'] if failed else [])
 
-# %% ../nbs/31_tables.ipynb #a4c10c58
+# %% ../nbs/31_tables.ipynb #4cd830e3
 def compare(results:pd.DataFrame, # of `experiments.results`: one row a cell, one setting
             paper='I', # the table that ours stand beside; None for none
             answers=None, # key -> frame of id, group, label, predicted; None leaves intervals and tests out
@@ -259,7 +266,7 @@ def compare(results:pd.DataFrame, # of `experiments.results`: one row a cell, on
     if answers is not None:
         right,groups = right_answers(r, answers)
         f = _intervals(f, right, groups, **boot)
-        if len(rivals): best = rivals.method[rivals.OA.idxmax()]; f = _against(f, right, groups, best, **boot)
+        if len(rivals): best = rivals.method[rivals.OA.idxmax()]; f = _against(f, right, groups, best, beside, **boot)
     if table is not None: f = _beside_paper(f, table)
     cols = _columns(f, ~f.method.isin(beside), best)
     at = [np.argmax(f.method.isin(w)) for w in (('Ours',), [m for m in order if m not in (*printed, *beside)], beside) if f.method.isin(w).any()]
