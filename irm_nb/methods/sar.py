@@ -114,7 +114,7 @@ def _cycle_step(nets, sar, opt, batch):
         return (fooled + 10*cycle + 5*identity, dict(fooled=fooled, cycle=cycle, identity=identity)),judge
     return step
 
-# %% ../../nbs/22_sar.ipynb #dcec283b
+# %% ../../nbs/22_sar.ipynb #bf8c37fc
 def translator(task:Task, cfg:Config, store:Store, comp:Compute) -> Front: # radar in, colour out
     "CycleGAN's radar → optical net, after 20 pairs of L"
     radar,pairs = all_radar(task),clearest_pairs(task)
@@ -125,9 +125,8 @@ def translator(task:Task, cfg:Config, store:Store, comp:Compute) -> Front: # rad
         net = image_net(3, 3, cfg.width, cfg.blocks)
         net.load_state_dict(before.tensors)
         def step(p, g):
-            rows,k = torch.randint(len(pairs), (ic.batch,), generator=g),g.get_state()
-            x = _shown(sar, rows, g)
-            return F.l1_loss(net(x), _shown(opt, rows, g.set_state(k))),None
+            x,y = _shown(lambda r: torch.cat([sar(r), opt(r)], 1), torch.randint(len(pairs), (ic.batch,), generator=g), g).chunk(2, 1)
+            return F.l1_loss(net(x), y),None
         history = fit_images(nn.ModuleDict(dict(net=net)), step, ic, comp, (task.seed, 'CycIT'), work, 'CycIT')
         return net.state_dict(),history
     r = store.stage('CycIT', build, 1, dict(images=ic, width=cfg.width, blocks=cfg.blocks, seed=task.seed), [pairs], [before], comp.kind, [translator, clearest_pairs, fit_images])
