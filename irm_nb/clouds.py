@@ -9,8 +9,8 @@ __all__ = ['TEXTURES', 'CLEAR', 'THIN', 'THICK', 'KINDS', 'EDGE', 'WHITE', 'HUNA
 # %% ../nbs/03_clouds.ipynb #84f3c385
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from numbers import Real
+from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from .core import OptionError, PairError, ShapeError, UnitsError, check_option, 
 # %% ../nbs/03_clouds.ipynb #d8fcf5d6
 TEXTURES = 'fractal','real'
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CloudSpec:
     "A sky: how many samples are cloudy, how much of them, and how thick"
     content:float=0.5 # share of the samples that are cloudy
@@ -33,12 +33,17 @@ class CloudSpec:
     bank:object=field(default=None, repr=False) # opacities of real clouds, uint8 [M,h,w]
     def __post_init__(self):
         _check_share('content', self.content); _check_share('thin', self.thin); _check_share('shadow', self.shadow)
-        for name,v in zip(('cover','thickness[0]','thickness[1]'), (self.cover, *self.thickness)): _check_range(name, v)
-        if not self.softness > 0: raise OptionError('softness', self.softness, 'a width above 0', 'Pass softness=0.1 for hard edges.')
+        _check_range('cover', self.cover); _check_thickness(self.thickness)
+        if not (isinstance(self.softness, Real) and 0 < self.softness < np.inf): raise OptionError('softness', self.softness, 'a width above 0', 'Pass softness=0.1 for hard edges.')
         if check_option('texture', self.texture, TEXTURES) == 'real': _check_bank(self.bank)
+        elif self.bank is not None: raise OptionError('bank', "a bank beside texture='fractal'", 'None, or the texture that is cut from it', "Pass texture='real' with it.")
         object.__setattr__(self, 'cover', tuple(map(float, self.cover)) if np.ndim(self.cover) else float(self.cover))
         object.__setattr__(self, 'thickness', tuple(tuple(map(float, r)) for r in self.thickness))
+    def _numbers(self): return tuple(getattr(self, f.name) for f in fields(self) if f.name != 'bank')
+    def __eq__(self, o): return type(o) is type(self) and self._numbers() == o._numbers() and np.array_equal(self.bank, o.bank)
+    def __hash__(self): return hash(self._numbers())
 
+# %% ../nbs/03_clouds.ipynb #51e9cdb3
 def _check_bank(b):
     if getattr(b, 'ndim', 0) != 3 or b.dtype != np.uint8 or not len(b):
         raise OptionError('bank', f'{b.dtype} {list(b.shape)}' if isinstance(b, np.ndarray) else type(b).__name__, 'opacities of real clouds, uint8 [M,h,w]', "Pass bank=cloud_bank(…), or texture='fractal'.")
@@ -47,8 +52,12 @@ def _check_share(name, v):
     if not (isinstance(v, Real) and 0 <= v <= 1): raise OptionError(name, v, 'a share between 0 and 1', f'Pass {name}=0.5 for one half.')
 
 def _check_range(name, v):
-    ends = tuple(v) if np.ndim(v) else (v,v)
+    ends = tuple(v) if np.iterable(v) else (v,v)
     if not (len(ends) == 2 and all(isinstance(x, Real) for x in ends) and 0 < ends[0] <= ends[1] <= 1): raise OptionError(name, v, 'a number in (0, 1], or a range (lo, hi) with lo <= hi', 'No cloud at all is content=0.')
+
+def _check_thickness(v):
+    if not (np.iterable(v) and len(v) == 2 and all(map(np.iterable, v))): raise OptionError('thickness', v, 'two ranges (lo, hi), of thin and of thick cloud', 'Pass thickness=((0.3,0.6),(0.92,1.0)).')
+    for i,r in enumerate(v): _check_range(f'thickness[{i}]', r)
 
 # %% ../nbs/03_clouds.ipynb #2b4a5298
 CLEAR,THIN,THICK = 0,1,2
@@ -184,6 +193,11 @@ def _check_alpha(a):
 WHITE = {np.dtype('uint8'):235, np.dtype('uint16'):7000}
 _DULLER = 0.15 # how much darker the faintest cloud is than the densest
 
+def _check_white(white, dtype):
+    white = WHITE[dtype] if white is None else white
+    if not (isinstance(white, Real) and 0 < white <= np.iinfo(dtype).max): raise OptionError('white', white, f'a brightness that {dtype} can hold', "Give it in the images' own units.")
+    return white
+
 def _blend(x, a, colour):
     "(1-a) x + a colour, for x [N,3,H,W], a uint8 [N,H,W], with `colour` [256] by opacity"
     wide = np.uint16 if x.dtype == np.uint8 else np.uint32
@@ -211,9 +225,7 @@ def compose(images, # ground [N,3,H,W], uint8 or uint16 reflectance*1e4
     if images.ndim != 4 or images.shape[:1]+images.shape[2:] != alpha.shape:
         raise ShapeError('alpha', f'{alpha.shape} for images {images.shape}', 'alpha [N,H,W] for images [N,3,H,W]', 'Make the opacity at the size of the images.')
     _check_share('shadow', shadow)
-    white = WHITE[images.dtype] if white is None else white
-    if not 0 < white <= np.iinfo(images.dtype).max: raise OptionError('white', white, f'a brightness that {images.dtype} can hold', "Give it in the images' own units.")
-    colour = float(white)*(1 - _DULLER*(1 - np.arange(256)/255))
+    colour = float(_check_white(white, images.dtype))*(1 - _DULLER*(1 - np.arange(256)/255))
     out = np.empty_like(images)
     def chunk(s):
         x,a = images[s],alpha[s]
@@ -254,12 +266,13 @@ def opacity_from_pairs(cloudy, # [N,3,H,W], uint8 or uint16 reflectance*1e4
                        workers:int=None # threads; None takes the cores, eight at most
                       ) -> np.ndarray: # uint8 [N,H,W]: opacity*255
     "Opacity of real clouds, from pictures of the same ground with and without them"
+    cloudy,clear = np.asarray(cloudy),np.asarray(clear)
     for name,v in (('cloudy',cloudy),('clear',clear)):
         if v.dtype not in WHITE: raise UnitsError(name, v.dtype, 'uint8, or uint16 reflectance*1e4', 'Convert both images of a pair in the same way.')
-        if v.ndim != 4 or v.shape[1] != 3: raise ShapeError(name, list(v.shape), '[N,3,H,W]', 'Select red, green and blue, and stack the images.')
+        if v.ndim != 4 or v.shape[1] != 3 or 0 in v.shape[2:]: raise ShapeError(name, list(v.shape), '[N,3,H,W]', 'Select red, green and blue, and stack the images.')
     if cloudy.shape != clear.shape: raise PairError('cloudy and clear', f'{list(cloudy.shape)} and {list(clear.shape)}', 'one shape', 'Drop images without a partner; resample to one grid.')
     if cloudy.dtype != clear.dtype: raise UnitsError('cloudy and clear', f'{cloudy.dtype} and {clear.dtype}', 'one unit', 'Convert both images of a pair in the same way.')
-    w,out = np.float32(WHITE[clear.dtype] if white is None else white),np.empty((len(clear), *clear.shape[2:]), np.uint8)
+    w,out = np.float32(_check_white(white, clear.dtype)),np.empty((len(clear), *clear.shape[2:]), np.uint8)
     def one(s):
         for i in range(len(out))[s]:
             x,g = (v[i].astype(np.float32) for v in (cloudy,clear))
@@ -269,6 +282,7 @@ def opacity_from_pairs(cloudy, # [N,3,H,W], uint8 or uint16 reflectance*1e4
 
 # %% ../nbs/03_clouds.ipynb #9b4c0d2d
 def _serves(alpha, least, contrast):
+    if not len(alpha): return np.zeros(0, bool)
     lo,hi = np.quantile(alpha.reshape(len(alpha), -1), (0.02,0.98), axis=1)
     return (cover(alpha) >= least) & (hi-lo >= contrast*255)
 
@@ -279,7 +293,10 @@ def cloud_bank(alpha, # uint8 [N,h,w] of `opacity_from_pairs`
                blur:int=7 # odd width of the Gaussian window that evens out what is left of the ground, pixels; 1 leaves all
               ) -> np.ndarray: # uint8 [M,h,w], by rising cover, 0 where there is no cloud
     "Textures of real clouds for `CloudSpec(texture='real', bank=…)`"
+    alpha = np.asarray(alpha)
     if alpha.ndim != 3 or alpha.dtype != np.uint8: raise ShapeError('alpha', f'{alpha.dtype} {list(alpha.shape)}', 'uint8 [N,h,w]', 'Pass what opacity_from_pairs returned.')
+    if not (isinstance(blur, Integral) and blur % 2 == 1 and 0 < blur//2 + 1 <= min(alpha.shape[1:])): raise OptionError('blur', blur, f'an odd number of pixels, less than twice the {min(alpha.shape[1:])} of a texture', 'Pass blur=7, or blur=1 for none.')
+    if not (n is None or isinstance(n, Integral) and n > 0): raise OptionError('n', n, 'a number of textures', 'Leave it out to keep all that serve.')
     from torchvision.transforms.v2.functional import gaussian_blur
     alpha = gaussian_blur(torch.from_numpy(np.array(alpha)), blur).numpy()
     keep = np.flatnonzero(_serves(alpha, least, contrast))

@@ -6,7 +6,8 @@
 __all__ = ['COLOURS', 'STYLE', 'REFLECTANCE_MAX', 'DB_RANGE', 'QUANTITIES', 'EXAMPLE', 'colour_of', 'style', 'Plate', 'styled',
            'reflectance_view', 'backscatter_range', 'backscatter_view', 'examples', 'layers', 'mosaic', 'class_sheet',
            'pair_sheet', 'column', 'modality_curves', 'regulation_curves', 'confusion_figure', 'sample_sheet',
-           'accuracy_figure', 'tint', 'Board', 'pictures', 'framework_diagram', 'steps_diagram', 'irm_diagram']
+           'accuracy_figure', 'audit_figure', 'tint', 'Board', 'pictures', 'framework_diagram', 'steps_diagram',
+           'irm_diagram']
 
 # %% ../nbs/33_figures.ipynb #e30a91a1
 import io
@@ -312,6 +313,33 @@ def accuracy_figure(df, # pandas DataFrame: one row a run, with columns method, 
         ax.set_yticks(range(len(methods)), methods)
         ax.grid(axis='y', color='#E5E5E5', lw=.6)
         ax.set_axisbelow(True)
+    fig.suptitle(title)
+    return fig
+
+# %% ../nbs/33_figures.ipynb #00fb7e05
+from .tables import oa_range
+
+# %% ../nbs/33_figures.ipynb #3b9cf512
+@styled
+def audit_figure(audits:dict, # {title: what tables.audit gave}
+                 title=None) -> Figure:
+    "OA against AA of every row, in the band that the class shares allow"
+    for k,f in audits.items():
+        if 'shares' not in f.attrs: raise OptionError(f'audits[{k!r}]', 'a frame without shares', 'what tables.audit returns', 'Pass it as it is; concatenating or reading it back drops its attributes.')
+    fig,(axs,) = _plate(.7 + 2.15*len(audits), 2.9, 1, len(audits), sharex=True, sharey=True)
+    aa = np.linspace(0, 1, 201)
+    for ax,(name,f) in zip(axs, audits.items()):
+        ax.fill_between(aa, *oa_range(aa, f.attrs['shares']), color=COLOURS['neutral'], alpha=.18, lw=0, label='what AA allows')
+        outside,bad = f.finding.str.contains('OA against AA'),f.finding != ''
+        for rows,style,label in ((~bad, dict(marker='o', s=14, c=COLOURS['neutral']), 'can hold'), (bad & outside, dict(marker='X', s=34, c=COLOURS['target']), 'OA and AA exclude each other'),
+                                 (bad & ~outside, dict(marker='D', s=22, facecolor='white', edgecolor=COLOURS['target']), 'κ excluded')):
+            ax.scatter(f.AA[rows], f.OA[rows], zorder=3, linewidth=.9 if 'edgecolor' in style else 0, label=label, **style)
+        for r,out in zip(f[bad].itertuples(), outside[bad]):
+            place = dict(xytext=(0, 5), ha='center', va='bottom') if out else dict(xytext=(6, 0), ha='left', va='center') if r.AA < .5 else dict(xytext=(0, -9), ha='center', va='top')
+            ax.annotate(r.method, (r.AA, r.OA), textcoords='offset points', fontsize=7, **place)
+        ax.set(title=name, xlabel='AA', xlim=(0, 1), ylim=(0, 1), aspect='equal', xticks=(0, .5, 1), yticks=(0, .5, 1))
+    axs[0].set_ylabel('OA')
+    fig.legend(*axs[0].get_legend_handles_labels(), loc='outside lower center', ncols=4 if len(audits) > 2 else 2)
     fig.suptitle(title)
     return fig
 

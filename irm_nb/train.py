@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TrainConfig', 'lr_at', 'new_optimizer', 'epoch_rows', 'freeze_all_but', 'train_mode', 'progress', 'fit', 'fit_steps',
-           'predict_logits']
+           'predict_logits', 'ImageConfig', 'image_lr', 'fit_images', 'lsgan']
 
 # %% ../nbs/11_train.ipynb #e56940db
 import math, sys
@@ -168,3 +168,65 @@ def predict_logits(m:nn.Module,
     with batches.comp.autocast(): out = [m(batches(r)).float() for r in rows.split(batch)]
     m.train(was)
     return torch.cat(out).cpu()
+
+# %% ../nbs/11_train.ipynb #1a3119aa
+@dataclass(frozen=True)
+class ImageConfig:
+    "How image nets and critics are trained; rates and momenta of Zhu et al. 2017"
+    visits: int = 15_000 # images shown
+    batch: int = 4
+    lr: float = 2e-4 # for the first half, then down to 0 in a straight line
+    every: int = 100 # steps between checkpoints
+
+def image_lr(cfg:ImageConfig, p:float) -> float: # p: share of the training that is done
+    "Learning rate of a step"
+    return cfg.lr*min(1, 2*(1 - p))
+
+# %% ../nbs/11_train.ipynb #be463ab8
+def fit_images(nets:nn.ModuleDict, # image nets, their judges under 'critics', and whatever remembers in buffers
+               step, # (share done, generator on the CPU) -> (loss, or (loss, {name: number}), function -> critics' loss, or None)
+               cfg:ImageConfig, comp:Compute,
+               seed, # of everything that is drawn: a number or a tuple of names
+               work=None, # folder for checkpoints
+               desc='images') -> list: # one dictionary for each `cfg.every` steps
+    "Train image nets in place, against critics"
+    nets.to(comp.device, memory_format=torch.channels_last).train()
+    opt = torch.optim.Adam(nets.parameters(), lr=cfg.lr, betas=(0.5, 0.999), fused=True)
+    file,steps = work/'checkpoint.safetensors' if work else None,max(1, math.ceil(cfg.visits/cfg.batch))
+    history = _load_checkpoint(file, nets, opt) if file and file.exists() else []
+    with progress(steps*cfg.batch, desc) as bar:
+        bar.update(min(steps, len(history)*cfg.every)*cfg.batch)
+        for first in range(len(history)*cfg.every, steps, cfg.every):
+            history.append(_image_steps(nets, opt, step, cfg, comp, range(first, min(first + cfg.every, steps)), steps, seed, bar))
+            if file: _save_checkpoint(file, nets, opt, history)
+    nets.eval()
+    return history
+
+# %% ../nbs/11_train.ipynb #68e038ef
+def _image_steps(nets, opt, step, cfg, comp, todo, steps, seed, bar):
+    name,sums,critics = ('images', seed, todo[0]),{},nets['critics'] if 'critics' in nets else nn.Identity()
+    g = torch.Generator().manual_seed(derive_seed(*name))
+    def move(loss):
+        opt.zero_grad(set_to_none=True); loss.backward(); opt.step()
+        return loss
+    with seeded(*name):
+        for i in todo:
+            for group in opt.param_groups: group['lr'] = image_lr(cfg, i/steps)
+            critics.requires_grad_(False)
+            with comp.autocast(): out,judge = step(i/steps, g)
+            loss,logs = out if isinstance(out, tuple) else (out, {})
+            now = {'loss':move(loss), **logs}
+            critics.requires_grad_(True)
+            if judge:
+                with comp.autocast(): said = judge()
+                now['critic'] = move(said)
+            for k,v in now.items(): sums[k] = sums.get(k, 0) + torch.as_tensor(v).detach().float()
+            bar.update(cfg.batch)
+    return {k:float(v)/len(todo) for k,v in sums.items()}
+
+# %% ../nbs/11_train.ipynb #632b51f9
+def lsgan(opinions:torch.Tensor, # of a critic, one a window
+          real:bool # what they should say
+         ) -> torch.Tensor: # scalar
+    "Least-squares adversarial loss"
+    return (opinions.float() - float(real)).square().mean()

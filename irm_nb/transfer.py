@@ -4,13 +4,15 @@
 
 # %% auto #0
 __all__ = ['PRESETS', 'MODES', 'Config', 'Predictor', 'network', 'on_device', 'pretrain', 'adapt', 'bank', 'pseudo_labels',
-           'distil', 'train_target', 'teachers', 'irm_transfer', 'evaluate', 'tidy']
+           'distil', 'train_target', 'teachers', 'irm_transfer', 'Front', 'seen_through', 'finetune_behind', 'evaluate',
+           'tidy']
 
 # %% ../nbs/14_transfer.ipynb #78b458b6
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
@@ -57,7 +59,7 @@ PRESETS = dict(
 @dataclass
 class Predictor:
     "A trained network and how to feed it"
-    arch: str # 'resnet50' or 'googlenet'
+    arch: str # name for `new_model`
     modality: str # 'opt', 'sar' or 'both'
     classes: tuple
     stats: dict # channel means and deviations
@@ -192,6 +194,51 @@ def irm_transfer(task:Task, cfg:Config=Config(), store:Store=None, comp:Compute=
     "The paper's method: f_pre → f_S → F1 → F2 with IRM"
     store,comp = store or Store(),comp or compute()
     return train_target(*teachers(task, cfg, store, comp), task, cfg, store, comp)
+
+# %% ../nbs/14_transfer.ipynb #267fa543
+@dataclass
+class Front:
+    "A trained image net and how to feed it"
+    kind: str # of `FRONTS`: 'restored' or 'translated'
+    width: int
+    blocks: int
+    modality: str # 'opt' or 'sar'
+    lo: list # limits of its input in units, one a channel
+    hi: list
+    state: dict = field(repr=False) # weights
+    history: list = field(default_factory=list, repr=False)
+    key: str = '' # of the stage it came from
+    @property
+    def arch(self): return f'{self.kind}-{self.width}-{self.blocks}'
+    def net(self):
+        m = FRONTS[self.kind](len(self.lo), self.width, self.blocks)
+        m.load_state_dict(self.state)
+        return m.eval()
+
+# %% ../nbs/14_transfer.ipynb #55ff4529
+@patch
+@torch.no_grad()
+def images(self:Front, pairs, # `PairedScenes`, or `SceneSet` for modality 'opt'
+           comp=None, batch=64) -> np.ndarray: # uint8 [N,3,H,W]
+    "What it makes of every sample"
+    comp = comp or compute()
+    m,lo,hi = self.net().to(comp.device, memory_format=torch.channels_last),*(torch.tensor(v).view(1,-1,1,1) for v in (self.lo, self.hi))
+    with comp.autocast(): out = [m(signed(channels(pairs, self.modality, slice(i, i+batch)), lo, hi).to(comp.device)).float().cpu() for i in range(0, len(pairs), batch)]
+    return torch.cat(out).add_(1).mul_(127.5).round_().to(torch.uint8).numpy()
+
+# %% ../nbs/14_transfer.ipynb #3c403824
+def seen_through(front:Front, task:Task, store:Store, comp:Compute) -> Task: # its test pairs stay as they are
+    "The task as a front shows its training pairs"
+    made = store.stage('images', lambda work: ({'images':torch.from_numpy(front.images(task.train, comp))}, None), 1, front.modality, [task.train], [front], comp.kind, [Front.images])
+    train = replace(task.train, opt=made.tensors['images'].numpy(), alpha=None, clear=None, _fp=None)
+    return Task(task.source, train, task.test, task.labelled, task.seed)
+
+def finetune_behind(front:Front, task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
+    "*Finetune* on what a front makes of the images, and the front before it"
+    c = adapt(pretrain(task.source, cfg, store, comp), seen_through(front, task, store, comp), cfg, store, comp, 'opt', 'head')
+    stats = channel_stats(task.train, front.modality)
+    m = units_(Translated(front.net(), c.model(), len(stats['mean'])), stats, c.stats, front.lo, front.hi)
+    return Predictor(f'{front.arch}-{c.arch}', front.modality, c.classes, stats, m.state_dict(), c.history, digest(['behind', front.key, c.key]))
 
 # %% ../nbs/14_transfer.ipynb #ee2bfbac
 def evaluate(p:Predictor, pairs:PairedScenes, # labelled
