@@ -5,6 +5,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ.setdefault('JUPYTER_PREFER_ENV_PATH', '1') # this environment's kernel, not one of the same name elsewhere
 os.environ.pop('MPLBACKEND', None) # the kernel draws inline; a backend from outside would leave the notebook without figures
+VIEW = 'application/vnd.jupyter.widget-view+json'
 _ansi = re.compile(r'\x1b\[[0-9;?]*[A-Za-z]')
 
 def _clock(s): return f'{int(s)//60}:{int(s)%60:02}'
@@ -62,6 +63,7 @@ def execute(path, # notebook
     except CellTimeoutError: why = f'The cell took longer than {timeout} s. Give it more time with --timeout.'
     except DeadKernelError: why = 'The kernel died, most often for want of memory. Close other programs, or run a smaller job.'
     nb.metadata.pop('widgets', None)
+    for c in code: c.outputs = [o for o in c.outputs if VIEW not in o.get('data', {})] # progress bars and controls, dead without their kernel
     if why:
         if not sys.stderr.isatty(): why = _ansi.sub('', why)
         src = '\n'.join(f'    {l}' for l in (show.cell.source if show.cell else '').splitlines())
