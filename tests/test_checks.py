@@ -101,6 +101,10 @@ def test_setup_with_a_version_of_its_own(tree):
     edit(tree/'setup.py', 'version=cfg["version"]', 'version="9.9"')
     expect(check.environment(tree), 'version')
 
+def test_setup_without_an_extra(tree):
+    edit(tree/'setup.py', '("dev", "cluster")', '("dev",)')
+    expect(check.environment(tree), 'extras_require[cluster]=None', "'dask[distributed]")
+
 @pytest.mark.parametrize('file', ['ruff.toml', '.github/workflows/test.yml'])
 def test_another_python(tree, file):
     m = check.settings(tree)['min_python']

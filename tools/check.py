@@ -79,7 +79,7 @@ def environment(root=ROOT):
     for key,value,expected in (('name', got.get('name'), cfg['lib_name']), ('version', got.get('version'), cfg['version']),
             ('python_requires', got.get('python_requires'), f'>={cfg["min_python"]}'),
             ('install_requires', got.get('install_requires'), shlex.split(cfg['requirements'])),
-            ('extras_require[dev]', extras.get('dev'), shlex.split(cfg['dev_requirements'])),
+            *((f'extras_require[{k}]', extras.get(k), shlex.split(cfg[f'{k}_requirements'])) for k in ('dev','cluster')),
             ('console_scripts', got.get('entry_points', {}).get('console_scripts'), cfg['console_scripts'].split())):
         if value != expected: bad.append(f'setup.py passes {key}={value!r}, settings.ini says {expected!r}. Let setup.py read settings.ini, and edit only the latter.')
     for p,pattern,value in (('ruff.toml', r'target-version = "(.*?)"', 'py' + cfg['min_python'].replace('.', '')), ('.github/workflows/test.yml', r'python: \["(.*?)"', cfg['min_python'])):
