@@ -20,7 +20,6 @@ import numpy as np
 from fastcore.basics import patch
 from .core import *
 from .raster import *
-from .raster import _open
 from .regions import region
 from .scenes import *
 from .clouds import *
@@ -538,7 +537,7 @@ MAX_VOID = 0.01 # share of a patch that may be without data
 
 def _tiff(path, bands=None, count=None):
     "Bands of a TIFF, and where they lie: (array, (CRS, transform))"
-    with _open(path, GDAL_DISABLE_READDIR_ON_OPEN='EMPTY_DIR', GDAL_PAM_ENABLED='NO') as d:
+    with open_raster(path, GDAL_DISABLE_READDIR_ON_OPEN='EMPTY_DIR', GDAL_PAM_ENABLED='NO') as d:
         if count and d.count not in count: raise ShapeError(path, f'{d.count} band{"s"*(d.count > 1)}', ' or '.join(map(str, count)), 'Download the patch again, or leave it out.')
         return d.read(bands if d.count == (count or [0])[-1] else None),(d.crs, d.transform)
 

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['MAX_VALUES', 'SEN12MS_DB', 'SEN12MS_CR_DB', 'S2_L1C', 'S2_L2A', 'S2_RGB', 'RASTER_KINDS', 'SAR_KINDS',
-           'OPTICAL_KINDS', 'image_format', 'write_image', 'read_image', 'resize', 'centre_square', 'each_file', 'db',
-           'linear', 'resize_sar', 'sar_channels', 'clip_db', 'reflectance', 'Raster', 'read_raster', 'write_raster',
-           'Described', 'describe']
+           'OPTICAL_KINDS', 'image_format', 'write_image', 'open_raster', 'read_image', 'resize', 'centre_square',
+           'each_file', 'db', 'linear', 'resize_sar', 'sar_channels', 'clip_db', 'reflectance', 'Raster', 'read_raster',
+           'write_raster', 'Described', 'describe']
 
 # %% ../nbs/02_raster.ipynb #d5d8a801
 import contextlib, dataclasses, math, os, re, threading, warnings, zlib
@@ -31,20 +31,20 @@ def image_format(path # file
     "The format that a file's first bytes announce; `UnreadableFile` when it is none of ours"
     want = 'a PNG, JPEG, TIFF or JPEG 2000 file'
     try:
-        with open(path, 'rb') as f: head = f.read(8)
-    except (OSError, ValueError) as e: raise UnreadableFile(path, getattr(e, 'strerror', None) or e, want, 'Check the path and its permissions.') from e
+        with open(Path(path), 'rb') as f: head = f.read(8)
+    except (OSError, ValueError, TypeError) as e: raise UnreadableFile(path, getattr(e, 'strerror', None) or e, want, 'Check the path and its permissions.') from e
     if not head: raise UnreadableFile(path, 'an empty file (0 bytes)', want, 'Download or copy it again.')
     for magic,driver in _MAGIC.items():
         if head.startswith(magic): return driver
     what = next((f'{w}, not a raster' for m,w in _OTHER.items() if head.startswith(m)), f'bytes that begin with {head!r}')
     raise UnreadableFile(path, what, want, 'Unpack or convert it, or download it again if that is a web page.')
 
-# %% ../nbs/02_raster.ipynb #26ab580b
+# %% ../nbs/02_raster.ipynb #0ec54088
 _lock,_inside,_before = threading.Lock(),0,None
 
 @contextlib.contextmanager
 def _quiet():
-    "Plain images have no georeference, and rasterio says so once per file. Filters are the process's: the first thread in sets them, the last one out restores them"
+    "Inside, in any thread, rasterio doesn't warn of images without a georeference"
     global _inside,_before
     from rasterio.errors import NotGeoreferencedWarning
     with _lock:
@@ -59,6 +59,7 @@ def _quiet():
             _inside -= 1
             if _inside == 0: _before.__exit__(None, None, None)
 
+# %% ../nbs/02_raster.ipynb #20de824b
 def _why(e, path): return str(e.__cause__ or e).replace(str(path), '').split('(this error')[0].strip(' :.')
 
 def _gdal_errors():
@@ -66,6 +67,7 @@ def _gdal_errors():
     from rasterio.errors import CRSError, RasterioError
     return RasterioError, CRSError, CPLE_BaseError
 
+# %% ../nbs/02_raster.ipynb #26ab580b
 def _write(path, x, driver, then=lambda d: None, **profile):
     import rasterio
     if x.ndim != 3 or not x.size or not rasterio.dtypes.check_dtype(x.dtype):
@@ -103,13 +105,14 @@ def _check_png(path):
 MAX_VALUES = 2**29 # numbers (pixels times bands) that one read may return
 
 @contextlib.contextmanager
-def _open(path, **env):
-    "An open file, whose failures up to its last read are `UnreadableFile`"
+def open_raster(path, # PNG, JPEG, TIFF or JPEG 2000
+                **env): # GDAL's configuration meanwhile
+    "rasterio's dataset; what fails up to the last read is `UnreadableFile`"
     import rasterio
     driver = image_format(path)
     if driver == 'PNG': _check_png(path)
     try:
-        with rasterio.Env(**env), rasterio.open(path, driver=driver) as d: yield d
+        with _quiet(), rasterio.Env(**env), rasterio.open(path, driver=driver) as d: yield d
     except _gdal_errors() as e:
         raise UnreadableFile(path, f'a damaged or truncated file ({_why(e, path)})', 'a whole PNG, JPEG, TIFF or JPEG 2000', 'Download or copy it again.') from e
 
@@ -117,18 +120,15 @@ def _check_size(path, c, h, w):
     if c*h*w > MAX_VALUES: raise UnreadableFile(path, f'{c} × {h} × {w} values to read at once', f'at most {MAX_VALUES}', 'Read it by windows, or check its header.')
 
 # %% ../nbs/02_raster.ipynb #2ecebaf1
-def _decode(path):
-    with _open(path, GDAL_DISABLE_READDIR_ON_OPEN='EMPTY_DIR', GDAL_PAM_ENABLED='NO') as d:
+def read_image(path # PNG, JPEG, TIFF or JPEG 2000
+              ) -> np.ndarray: # [C,H,W], data type as stored
+    "All pixels of one image, or `UnreadableFile`"
+    with open_raster(path, GDAL_DISABLE_READDIR_ON_OPEN='EMPTY_DIR', GDAL_PAM_ENABLED='NO') as d:
         _check_size(path, d.count, d.height, d.width)
         x = d.read()
         if d.count == 1 and d.colorinterp[0].name == 'palette':
             x = np.array([d.colormap(1).get(i, (0,0,0,255))[:3] for i in range(256)], np.uint8)[x[0]].transpose(2,0,1)
         return x
-
-def read_image(path # PNG, JPEG, TIFF or JPEG 2000
-              ) -> np.ndarray: # [C,H,W], data type as stored
-    "All pixels of one image, or `UnreadableFile`"
-    with _quiet(): return _decode(path)
 
 # %% ../nbs/02_raster.ipynb #780e51fd
 def resize(x:np.ndarray, # [C,H,W], any number type
@@ -157,6 +157,7 @@ def each_file(f, # from an item to the array to keep; may raise an `IrmError`
              ): # -> list of results (None where one failed), and {index: error}
     "`f` of every item, in parallel and in order, with the failures set aside"
     from tqdm.auto import tqdm
+    if not (n_workers is None or isinstance(n_workers, int) and n_workers > 0): raise OptionError('n_workers', repr(n_workers), 'a number of threads', 'Leave it out to take the number of cores.')
     def one(o):
         try: return f(o)
         except IrmError as e: return e
@@ -252,7 +253,7 @@ def read_raster(path, # PNG, JPEG, TIFF or JPEG 2000
                 window=None # ((row, row end), (column, column end)), or rasterio's `Window`; None takes all
                ) -> Raster:
     "A window of some bands, with what is invalid and where it lies"
-    with _quiet(), _open(path) as d:
+    with open_raster(path) as d:
         bands = list(d.indexes if bands is None else [bands] if isinstance(bands, int) else bands)
         if not bands or not set(bands) <= set(d.indexes): raise ShapeError(path, f'{d.count} bands', f'bands {bands}, counted from 1', 'Name bands that it has.')
         w = _window(path, d, window)
@@ -475,7 +476,7 @@ def _ground_pixel(d, transform):
     "Metres on the ground; the geometric mean of both sides"
     from rasterio.transform import xy
     from rasterio.warp import transform as project
-    if transform is None or not (crs := d.crs or d.gcps[1]): return None
+    if transform is None or not np.isfinite(transform[:6]).all() or not (crs := d.crs or d.gcps[1]): return None
     xs,ys = xy(transform, d.height/2 + np.array([0,0,1]), d.width/2 + np.array([0,1,0]), offset='ul')
     try: lon,lat = (np.radians(v) for v in project(crs, 'EPSG:4326', xs, ys))
     except _gdal_errors(): return None
@@ -548,8 +549,8 @@ def describe(path, # PNG, JPEG, TIFF or JPEG 2000
             ) -> Described:
     "What a raster most likely is, from a sample of its pixels, its metadata and its name"
     import rasterio
-    with _quiet(), _open(path) as d:
-        _check_size(path, 1, *d.block_shapes[0])
+    with open_raster(path) as d:
+        _check_size(path, 1, *d.block_shapes[0]); _check_size(path, d.count, *(min(n, 512) for n in d.shape))
         l,order,reasons = _evidence(d, str(Path(path).absolute()) if name is None else name)
         offset,scale,source = _offset(d, path) if l.kind == 'reflectance' else (None,)*3
         if source: reasons.append(source)

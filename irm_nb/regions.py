@@ -10,6 +10,7 @@ __all__ = ['RGB', 'SCL_CLOUD', 'Grid', 'utm_zone', 'metric_grid', 'Layer', 'band
 # %% ../nbs/06_regions.ipynb #b2c14ebb
 import contextlib, hashlib, itertools, json, math, os, re, shutil, sqlite3, struct, warnings
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from fastcore.basics import patch
 
 from .core import *
 from .store import _locked
-from .raster import RASTER_KINDS, OPTICAL_KINDS, _gdal_errors, _open, _quiet, _why, db, describe, write_image
+from .raster import RASTER_KINDS, OPTICAL_KINDS, _gdal_errors, _quiet, _why, db, describe, open_raster, write_image
 from .clouds import CLEAR, THIN, THICK
 from .scenes import PairedScenes
 
@@ -25,17 +26,22 @@ from .scenes import PairedScenes
 def _placed(path):
     "An open dataset that knows where it lies"
     import rasterio
-    with _quiet(), _open(path) as d:
-        if d.crs is None or d.transform.is_identity:
+    with open_raster(path) as d:
+        area = d.transform.determinant
+        if d.crs is None or d.transform.is_identity or not area or not math.isfinite(area):
             raise PairError(path, 'no coordinate reference system' if d.crs is None else 'no position on the ground', 'a georeferenced raster', 'Export it with its projection, or assign one: gdal_edit.py -a_srs EPSG:… -a_ullr west north east south.')
     return rasterio.open(path)
+
+def _box(d): # -> west, south, east, north, also where rows run to the north
+    l,b,r,t = d.bounds
+    return min(l, r),min(b, t),max(l, r),max(b, t)
 
 def _extent(path, d, crs): # -> west, south, east, north
     "Of a dataset, in another projection"
     import rasterio
     from rasterio.warp import transform_bounds
     try:
-        with rasterio.Env(): box = transform_bounds(d.crs, crs, *d.bounds)
+        with rasterio.Env(): box = transform_bounds(d.crs, crs, *_box(d))
     except (*_gdal_errors(), ValueError) as e: box,why = (math.inf,),_why(e, path)
     else: why = 'its extent is infinite there'
     if not np.isfinite(box).all(): raise PairError(path, f'a projection that does not lead to {crs} ({why})', 'a raster on the ground', 'Reproject it, for instance to UTM: gdalwarp -t_srs EPSG:32649.')
@@ -78,7 +84,7 @@ def metric_grid(d, # open rasterio dataset with a place
     crs,t = (d.crs if d.crs.is_projected else utm_zone((w+e)/2, (s+n)/2)),d.transform
     step = resolution/crs.linear_units_factor[1]
     if crs == d.crs and t.b == t.d == 0 and max(abs(t.a/step - 1), abs(t.e/step + 1)) < .01: return Grid(crs, t, d.height, d.width)
-    t,w,h = aligned_target(*calculate_default_transform(d.crs, crs, d.width, d.height, *d.bounds, resolution=step), step)
+    t,w,h = aligned_target(*calculate_default_transform(d.crs, crs, d.width, d.height, *_box(d), resolution=step), step)
     return Grid(crs, t, h, w)
 
 # %% ../nbs/06_regions.ipynb #fff34647
@@ -113,11 +119,12 @@ class Layer:
     def _warp(self, resampling, units):
         from rasterio.enums import Resampling
         from rasterio.vrt import WarpedVRT
+        from rasterio.warp import SUPPORTED_RESAMPLING
         g,src,n = self.grid,self.d,self.nodata
         if units == 'dB': src,n,self.nodata = _power(self.d, n),math.nan,None
         if n is None: kw = dict(add_alpha=src.colorinterp[-1].name != 'alpha')
         else: kw = dict.fromkeys(('src_nodata','nodata'), None if units and math.isnan(n) else n)
-        return WarpedVRT(src, crs=g.crs, transform=g.transform, height=g.height, width=g.width, resampling=Resampling[check_option('resampling', resampling, tuple(Resampling.__members__))], **kw)
+        return WarpedVRT(src, crs=g.crs, transform=g.transform, height=g.height, width=g.width, resampling=Resampling[check_option('resampling', resampling, tuple(r.name for r in SUPPORTED_RESAMPLING))], **kw)
 
 # %% ../nbs/06_regions.ipynb #78410563
 def _place(d, g): # row and column of the grid's corner in the file; None where their pixels differ
@@ -159,7 +166,7 @@ def band_name(text): # a file's stem or a band's description
 
 # %% ../nbs/06_regions.ipynb #9012a847
 def _in_file(path, order):
-    with _open(path) as d: n,names = d.count,[band_name(t) for t in d.descriptions]
+    with open_raster(path) as d: n,names = d.count,[band_name(t) for t in d.descriptions]
     if order is not None: names = [band_name(b) for b in _ORDERS.get(order, order)]
     elif not set(RGB) <= set(names): names = {3:RGB, 12:('B01',*RGB[::-1]), 13:('B01',*RGB[::-1])}.get(n, ())
     if not set(RGB) <= set(names) or (order is not None and len(names) != n):
@@ -170,7 +177,10 @@ def _by_name(files, order):
     if isinstance(files, dict): named = {band_name(k):f for k,f in files.items()}
     else:
         names = [band_name(Path(f).stem) for f in files]
-        named = dict(zip(names if set(RGB) <= set(names) else _ORDERS.get(order, order) or RGB, files))
+        if not set(RGB) <= set(names):
+            names = _ORDERS.get(order, order) or RGB
+            if len(names) != len(files): raise ShapeError('s2', f'{len(files)} files for bands {", ".join(map(str, names))}', 'a file for each', "Name the bands: s2={'B04':…, 'B03':…, 'B02':…}.")
+        named = dict(zip(names, files))
     if not set(RGB) <= set(named): raise ShapeError('s2', f'bands {", ".join(map(str, named))}', 'B04, B03 and B02', "Give the three files, or a dictionary {'B04':…, 'B03':…, 'B02':…}.")
     return [(Path(named[b]), 1) for b in RGB]
 
@@ -192,9 +202,11 @@ class Optical:
     units: str # 'optical8', 'reflectance' (·10⁴) or 'reflectance01'
     offset: int = 0 # added to reflectance·10⁴
     scl: Path = None # scene classification that came with the bands
+    white: float = 255. # in 8-bit pictures: 255, or 1 where they were divided by it
     def scale(self, x): # as stored -> uint8, or uint16 reflectance·10⁴
-        if self.units == 'optical8': return x
-        if self.units == 'reflectance01': x = np.nan_to_num(x)*1e4
+        if x.dtype.kind == 'f': x = np.nan_to_num(x)
+        if self.units == 'optical8': return x if x.dtype == np.uint8 else np.clip(np.rint(x*(255/self.white)), 0, 255).astype(np.uint8)
+        if self.units == 'reflectance01': x = x*1e4
         return np.clip(np.rint(x) + self.offset, 0, 65535).astype(np.uint16) if self.offset or x.dtype != np.uint16 else x
 
 def _said(d): return f'{d.dtype} numbers, {RASTER_KINDS[d.kind]}: {d.reasons[0]}'
@@ -205,6 +217,7 @@ def optical(s2, # GeoTIFF; three band files, as sequence or dictionary; or a .SA
             units=None # 'optical8', 'reflectance' or 'reflectance01'; None tells by the numbers
            ) -> Optical:
     "Find red, green and blue"
+    if not (offset is None or isinstance(offset, Real) and -10000 <= offset <= 0): raise OptionError('offset', repr(offset), 'a number to add, from −10000 to 0', 'Pass offset=-1000 for a product of processing baseline 04.00 or later.')
     scl,folder = None,isinstance(s2, (str,Path)) and Path(s2).is_dir()
     if folder: files,scl = _safe(Path(s2))
     else: files = _by_name(s2, order) if isinstance(s2, (dict,list,tuple)) else _in_file(s2, order)
@@ -214,7 +227,7 @@ def optical(s2, # GeoTIFF; three band files, as sequence or dictionary; or a .SA
     if units not in OPTICAL_KINDS: raise UnitsError(f, _said(d), ', '.join(RASTER_KINDS[k] for k in OPTICAL_KINDS), f'Give the optical raster as s2, or pass opt_units= as one of {OPTICAL_KINDS}.')
     if folder and offset is d.offset is None: raise UnitsError(s2, 'no metadata (MTD_MSIL2A.xml) that say by how much reflectances are shifted', 'the metadata, with one BOA_ADD_OFFSET for all bands', 'Copy the file from the product, or pass offset=-1000 or offset=0.')
     if not several and order is None and d.order and d.order[:3] == tuple('BGR') and files[0][1] == 1: warnings.warn(f'{f}: read as red, green, blue, and looks like blue, green, red. Pass order="BGR" if it is, or order="RGB" if not.')
-    return Optical(files, units, round((d.offset if offset is None else offset) or 0) if units == 'reflectance' else 0, scl)
+    return Optical(files, units, round((d.offset if offset is None else offset) or 0) if units == 'reflectance' else 0, scl, d.scale if d.kind == 'optical8' else 255.)
 
 # %% ../nbs/06_regions.ipynb #738fca4f
 _RECIPE = ('Calibrate it to sigma0 or gamma0 and correct it for terrain first: in SNAP, Apply-Orbit-File, ThermalNoiseRemoval, Calibration, Terrain-Correction; '
@@ -232,7 +245,7 @@ def _polarisation(text): return m[0].upper() if (m := re.search(r'(?<![A-Za-z])[
 def _sar_files(s1):
     if isinstance(s1, dict): return [(Path(f),1) for f in s1.values()],[_polarisation(k) for k in s1]
     if isinstance(s1, (list,tuple)): return [(Path(f),1) for f in s1],[_polarisation(Path(f).stem) for f in s1]
-    with _open(s1) as d: return [(Path(s1),b) for b in d.indexes],[_polarisation(t or d.count == 1 and Path(s1).stem) for t in d.descriptions]
+    with open_raster(s1) as d: return [(Path(s1),b) for b in d.indexes],[_polarisation(t or d.count == 1 and Path(s1).stem) for t in d.descriptions]
 
 # %% ../nbs/06_regions.ipynb #bd51cad5
 _SAR_UNITS = dict(sar_db='dB', sar_linear='linear', sar_stretch8='stretch8')
@@ -243,6 +256,7 @@ def radar(s1, # GeoTIFF of one or two bands; or a file for each polarisation, as
          ) -> Radar:
     "Find the polarisations"
     files,found = _sar_files(s1)
+    if not files: raise ShapeError('s1', 'no file', 'VV and VH, or one of them', 'Give a GeoTIFF, or a file for each polarisation.')
     for f in dict.fromkeys(f for f,_ in files):
         d = describe(f, name='sar/s1')
         if d.kind == 'sar_grd': raise UnitsError(f, f'a raw product ({d.reasons[0]})', 'calibrated, terrain-corrected backscatter', _RECIPE)
@@ -311,12 +325,12 @@ def features(path, # .geojson, .json or .gpkg
     try:
         rows = [r for r in read(path) if r[0] and r[0]['type'] in ('Polygon','MultiPolygon','GeometryCollection') and is_valid_geom(r[0])]
         with rasterio.Env(): crs = {c:CRS.from_user_input(c) for _,_,c in rows}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, struct.error, sqlite3.Error) as e: # a CRSError is a ValueError
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, struct.error, sqlite3.Error) as e: # a CRSError is a ValueError
         raise UnreadableFile(path, f'{type(e).__name__}: {e}', 'polygons as GeoJSON or GeoPackage', 'Export them again, for instance with QGIS or ogr2ogr.') from e
     if not rows: raise LabelError(path, 'no polygon', 'polygons or multipolygons', 'Lines and points carry no area: draw the classes as polygons.')
     have = sorted({k for _,p,_ in rows for k in p})
     if attribute not in have: raise LabelError(path, f'attributes {", ".join(have) or "none"}', f'the class in {attribute!r}', 'Pass its name as attribute=.')
-    return [(geometry, str(p[attribute]), crs[c]) for geometry,p,c in rows if p.get(attribute) is not None]
+    return [(geometry, str(p[attribute]), crs[c]) for geometry,p,c in rows if p.get(attribute) not in (None, '')]
 
 # %% ../nbs/06_regions.ipynb #d7a719dd
 class Polygons:
@@ -326,7 +340,8 @@ class Polygons:
         from rasterio.warp import transform_geom
         rows = features(path, attribute)
         self.grid,self.classes = grid,tuple(classes or sorted({name for _,name,_ in rows}))
-        shapes = [(transform_geom(crs, grid.crs, geometry), self.classes.index(name)) for geometry,name,crs in rows if name in self.classes]
+        try: shapes = [(transform_geom(crs, grid.crs, geometry), self.classes.index(name)) for geometry,name,crs in rows if name in self.classes]
+        except (*_gdal_errors(), ValueError) as e: raise PairError(path, f'polygons that have no place in {grid.crs.to_string()} ({_why(e, path)})', f'polygons on {grid}', 'Check their CRS: GeoJSON without a crs member is longitude and latitude.') from e
         self.shapes = [(s, k, bounds(s)) for s,k in shapes]
         if not self._in(grid): raise PairError(path, f'no polygon of {", ".join(self.classes)} inside', f'polygons on {grid}', 'Check the CRS of the polygons (GeoJSON is longitude and latitude), and the place.')
     def _in(self, grid):
@@ -352,6 +367,8 @@ def _codes(path, most=256):
 class Codes:
     "An integer raster as class numbers on a grid"
     def __init__(self, path, grid:Grid, classes=None): # {code: name}, or names of the codes from 0; None takes the codes that occur
+        with _placed(path) as d:
+            if d.count > 1 and d.colorinterp[-1].name != 'alpha': raise LabelError(path, f'{d.count} bands', 'one band of class codes', 'Extract it (gdal_translate -b 1); a coloured map has lost its codes.')
         table = classes if isinstance(classes, dict) else dict(enumerate(classes)) if classes else {k:str(k) for k in _codes(path)}
         self.classes = tuple(dict.fromkeys(table.values()))
         self.keys = np.array(sorted(table))
@@ -535,13 +552,21 @@ def _finish(work, state, p, classes, **about):
 
 # %% ../nbs/06_regions.ipynb #8fe5657d
 def _check_cut(size, stride, block, max_invalid, purity, min_cover, resolution, strip):
-    for k,v,lo in (('size', size, 8), ('stride', stride, 1), ('strip', strip, 1)):
-        if not (isinstance(v, (int,np.integer)) and lo <= v): raise OptionError(k, repr(v), f'a whole number of pixels, at least {lo}', f'Pass {k}=64.')
+    for k,v,lo in (('size', size, 8), ('stride', stride, 1), ('strip', strip, 1), ('block', block, 0)):
+        if not (isinstance(v, Integral) and lo <= v): raise OptionError(k, repr(v), f'a whole number of pixels, at least {lo}', f'Pass {k}=64.')
     if stride > 16*size: raise OptionError('stride', stride, f'at most {16*size}, sixteen patches', 'Pass a smaller stride.')
     if block and block < size: raise OptionError('block', block, f'at least the size of a patch ({size})', 'Pass block=0 for no groups.')
     for k,v in (('max_invalid', max_invalid), ('purity', purity), ('min_cover', min_cover)):
-        if not 0 <= v <= 1: raise OptionError(k, v, 'a share between 0 and 1', f'Pass {k}=0.5 for one half.')
-    if not 0 < resolution < 1e5: raise OptionError('resolution', resolution, 'metres a pixel', 'Pass resolution=10.')
+        if not (isinstance(v, Real) and 0 <= v <= 1): raise OptionError(k, repr(v), 'a share between 0 and 1', f'Pass {k}=0.5 for one half.')
+    if not (isinstance(resolution, Real) and .1 <= resolution < 1e5): raise OptionError('resolution', repr(resolution), 'metres a pixel, at least 0.1', 'Pass resolution=10.')
+
+def _check_names(classes, threshold):
+    "Names as a list or {code: name}"
+    if not (threshold is None or isinstance(threshold, Real) and math.isfinite(threshold)): raise OptionError('cloud_threshold', repr(threshold), 'a number', 'Pass cloud_threshold=40 for a probability of 40 % and above.')
+    if isinstance(classes, str): classes = [classes]
+    table = classes if isinstance(classes, dict) else dict(enumerate(classes or ()))
+    if not all(isinstance(k, Integral) and isinstance(v, str) and v for k,v in table.items()): raise OptionError('classes', classes, 'names, or {code: name}, codes being whole numbers', "Pass classes={10:'lake', 20:'wood'}.")
+    return classes
 
 def _check_swapped(path, layers, height):
     x = np.concatenate([_read(layers, t, 1)[0].reshape(2, -1) for t in np.linspace(0, height-1, 16).astype(int)], 1)
@@ -559,6 +584,7 @@ def _plan(o, r, labels, cloud_mask, cloud_threshold, classes, attribute, resolut
     sar = _layers(r.files, grid, resampling=resampling, **({} if r.units == 'stretch8' else dict(units=r.units, empty=0)))
     if len(r.pols) == 2 and not told and r.units != 'stretch8': _check_swapped(r.files[0][0], sar, grid.height)
     vector = labels is not None and Path(labels).suffix.lower() in ('.geojson','.json','.gpkg')
+    if vector and isinstance(classes, dict): raise OptionError('classes', classes, 'names, since polygons carry no codes', f'Pass classes={list(classes.values())}.')
     lab = None if labels is None else Polygons(labels, grid, attribute, classes) if vector else Codes(labels, grid, classes)
     clouds = None if cloud_mask is None else CloudMask(cloud_mask, grid, cloud_threshold)
     return Plan(grid, opt, sar, scale=o.scale, labels=lab, clouds=clouds, **cut)
@@ -566,7 +592,8 @@ def _plan(o, r, labels, cloud_mask, cloud_threshold, classes, attribute, resolut
 # %% ../nbs/06_regions.ipynb #b09fba6c
 def _kept(out, key, overwrite):
     "The finished result of this very job, if there is one; `OutputError` where something else is in the way"
-    if not out.exists(): return
+    if out.is_symlink() and not out.exists(): raise OutputError(out, 'a link that leads nowhere', 'a new folder', 'Remove it, or choose another place.')
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())): return
     note = out/'region.json'
     try: same = json.loads(note.read_text())['key'] == key
     except (OSError, ValueError, KeyError, TypeError): same = False # a torn note is nobody's result
@@ -642,12 +669,12 @@ def region(s1, # Sentinel-1, calibrated and terrain-corrected: GeoTIFF (VV, VH, 
            progress=True # show a bar
           ) -> PairedScenes: # memory maps; `skipped` counts windows by reason
     "Cut two scenes into labelled, co-registered pairs"
-    stride,block = size if stride is None else stride,8*size if block is None else block
+    stride,block,classes = size if stride is None else stride,8*size if block is None else block,_check_names(classes, cloud_threshold)
     cut = dict(size=size, stride=stride, block=block, max_invalid=max_invalid, purity=purity, min_cover=min_cover)
     _check_cut(**cut, resolution=resolution, strip=strip)
     o,r = optical(s2, order, offset, opt_units),radar(s1, pols, sar_units)
     cloud_mask = o.scl if cloud_mask is None else cloud_mask
-    cut['name'] = re.sub(r'[^\w.]+', '_', name or (Path(s2).stem if isinstance(s2, (str,Path)) else o.files[0][0].stem))
+    cut['name'] = re.sub(r'[^\w.]+', '_', str(name or '') or (Path(s2).stem if isinstance(s2, (str,Path)) else o.files[0][0].stem))
     inputs = [f for f,_ in o.files + r.files] + [Path(f) for f in (labels, cloud_mask) if f is not None]
     args = dict(resolution=resolution, resampling=resampling, classes=classes, attribute=attribute, cloud_threshold=cloud_threshold, strip=strip)
     key = digest(dict(version=1, **cut, **args, opt=[b for _,b in o.files], units=o.units, offset=o.offset, sar=[b for _,b in r.files], pols=r.pols, sar_units=r.units, inputs=[_stamp(f) for f in inputs]))

@@ -106,7 +106,7 @@ def fit(m:nn.Module, # on the CPU or already on the device
         monitor=None, # (model) -> {name: number}, after every `monitor_every` epochs and after the last
         monitor_every=1,
         desc='train' # of the progress bar
-       ) -> list: # one dictionary an epoch
+       ) -> list: # one dictionary an epoch: mean losses, optimiser steps
     "Train a network in place"
     comp = batches.comp
     m.to(comp.device, memory_format=torch.channels_last)
@@ -142,7 +142,7 @@ def _epoch(m, opt, batches, rows, loss, cfg, epoch, name, bar):
             opt.step()
             for k,v in {'loss':l, **extra}.items(): sums[k] = sums.get(k, 0) + torch.as_tensor(v).detach().float()*len(r)
             bar.update(len(r))
-    return {k:float(v)/sum(map(len, todo)) for k,v in sums.items()}
+    return {k:float(v)/sum(map(len, todo)) for k,v in sums.items()} | dict(steps=len(todo))
 
 # %% ../nbs/11_train.ipynb #b38cdf91
 def fit_steps(m, batches, rows, loss,
@@ -222,7 +222,7 @@ def _image_steps(nets, opt, step, cfg, comp, todo, steps, seed, bar):
                 now['critic'] = move(said)
             for k,v in now.items(): sums[k] = sums.get(k, 0) + torch.as_tensor(v).detach().float()
             bar.update(cfg.batch)
-    return {k:float(v)/len(todo) for k,v in sums.items()}
+    return {k:float(v)/len(todo) for k,v in sums.items()} | dict(steps=len(todo))
 
 # %% ../nbs/11_train.ipynb #632b51f9
 def lsgan(opinions:torch.Tensor, # of a critic, one a window
