@@ -248,13 +248,18 @@ def _peak(comp):
     return dict(peak_mb=round(most/2**(20 if sys.platform == 'darwin' else 10), 1), gpu_mb=gpu)
 
 # %% ../nbs/30_experiments.ipynb #7dc3a493
-def _stage_seconds(store, name, key):
-    with safe_open(store.path/f'{name}-{key}.safetensors', 'pt') as f: return json.loads(f.metadata()['notes'])['about']['seconds']
+def _kept_notes(store, name, key):
+    with safe_open(store.path/f'{name}-{key}.safetensors', 'pt') as f: return json.loads(f.metadata()['notes'])
+
+def _steps(notes): # what `network` and the image nets keep; teachers' logits have no history
+    history = notes['history'] if isinstance(notes, dict) and 'history' in notes else notes if isinstance(notes, list) else ()
+    return sum(h.get('steps', np.nan) for h in history)
 
 def _cost(store, log):
     "From the log of one call"
     stages = {(name, key):how for name,key,how,_ in log}
-    return dict(trained_s=round(sum(_stage_seconds(store, *s) for s in stages), 2), stages=len(stages), built=sum(how == 'built' for _,_,how,_ in log))
+    notes = [_kept_notes(store, *s) for s in stages]
+    return dict(trained_s=round(sum(n['about']['seconds'] for n in notes), 2), steps=sum(_steps(n['notes']) for n in notes), stages=len(stages), built=sum(how == 'built' for how in stages.values()))
 
 # %% ../nbs/30_experiments.ipynb #6d81ed66
 def _scores(test, predicted):
@@ -445,7 +450,7 @@ GRIDS = dict(
     paper=_tables,
     budgets=lambda: [dict(STANDIN, per_class=[5,10,20,50], method=['Finetune (Opt only)','SL','KDHN','without IRM','Ours'], seed=range(3))],
     repeats=lambda: [dict(STANDIN, method=VARIANTS, seed=range(10))],
-    choices=lambda: [dict(STANDIN, choices=ONE_AT_A_TIME, seed=range(3)), dict(STANDIN, clear_labels=True, seed=range(3))])
+    choices=lambda: [dict(STANDIN, choices=ONE_AT_A_TIME, seed=range(3)), dict(STANDIN, clear_labels=True, seed=range(3)), dict(STANDIN, method='live teachers', seed=range(3))])
 
 def grid(name:str, # of `GRIDS`
          folders=None, # for 'paper': {'resisc45', 'aid', 'sen12ms_cloud', 'hunan_cloud': folder}, those that there are

@@ -106,7 +106,7 @@ def fit(m:nn.Module, # on the CPU or already on the device
         monitor=None, # (model) -> {name: number}, after every `monitor_every` epochs and after the last
         monitor_every=1,
         desc='train' # of the progress bar
-       ) -> list: # one dictionary an epoch: mean losses, optimiser steps
+       ) -> list: # one dictionary an epoch
     "Train a network in place"
     comp = batches.comp
     m.to(comp.device, memory_format=torch.channels_last)

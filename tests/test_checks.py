@@ -101,6 +101,10 @@ def test_setup_with_a_version_of_its_own(tree):
     edit(tree/'setup.py', 'version=cfg["version"]', 'version="9.9"')
     expect(check.environment(tree), 'version')
 
+def test_setup_without_an_extra(tree):
+    edit(tree/'setup.py', '("dev", "cluster")', '("dev",)')
+    expect(check.environment(tree), 'extras_require[cluster]=None', "'dask[distributed]")
+
 @pytest.mark.parametrize('file', ['ruff.toml', '.github/workflows/test.yml'])
 def test_another_python(tree, file):
     m = check.settings(tree)['min_python']
@@ -141,7 +145,13 @@ def test_widget_state(tree):
     nb = json.loads(p.read_text())
     nb['metadata']['widgets'] = {'application/vnd.jupyter.widget-state+json': {'state': {}}}
     p.write_text(json.dumps(nb))
-    expect(check.widgets(tree), 'nbs/00_core.ipynb', 'Save Widget State')
+    expect(check.widgets(tree), 'nbs/00_core.ipynb', 'dead without their kernel')
+    del nb['metadata']['widgets']
+    p.write_text(json.dumps(nb))
+    assert not check.widgets(tree)
+    nb['cells'][-1] |= {'cell_type': 'code', 'outputs': [{'output_type': 'display_data', 'metadata': {}, 'data': {'application/vnd.jupyter.widget-view+json': {'model_id': 'a'}}}]}
+    p.write_text(json.dumps(nb))
+    expect(check.widgets(tree), 'nbs/00_core.ipynb', 'run_notebook.py --inplace nbs/00_core.ipynb')
 
 def test_large_notebook(tree):
     write_nb(tree/'nbs'/'analysis'/'01_big.ipynb', [new_code_cell('x', outputs=[new_output('stream', text='0'*3_100_000)])])

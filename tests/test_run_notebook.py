@@ -28,14 +28,14 @@ def run(capsys):
 
 def test_report(notebook, tmp_path):
     "An executed notebook and a page: figures inside, no hidden cell, no widget state"
-    nb = notebook('#| hide\nimport os, matplotlib.pyplot as plt', '#| echo: false\nplt.plot([1,2]);', 'os.path.basename(os.getcwd()), 40+2')
+    nb = notebook('#| hide\nimport os, matplotlib.pyplot as plt', '#| echo: false\nplt.plot([1,2]);', 'import ipywidgets\nipywidgets.IntSlider()', 'os.path.basename(os.getcwd()), 40+2')
     done = subprocess.run([sys.executable, ROOT/'tools'/'run_notebook.py', nb, '--out', tmp_path/'demo'/'out.ipynb', '--html', tmp_path/'demo'/'out.html'],
                           text=True, capture_output=True, env=dict(os.environ, MPLBACKEND='Agg'))
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(tmp_path/'demo'/f'out.{e}') for e in ('ipynb', 'html')]
-    assert 'lesson.ipynb  cell 1/3' in done.stderr and 'done in' in done.stderr
+    assert 'lesson.ipynb  cell 1/4' in done.stderr and 'done in' in done.stderr
     got = nbformat.read(tmp_path/'demo'/'out.ipynb', 4)
-    assert 'widgets' not in got.metadata and got.cells[-1].outputs[0].data['text/plain'] == repr((tmp_path.name, 42))
+    assert 'widgets' not in got.metadata and got.cells[3].outputs == [] and got.cells[-1].outputs[0].data['text/plain'] == repr((tmp_path.name, 42))
     page = (tmp_path/'demo'/'out.html').read_text()
     assert 'data:image/png;base64' in page and '<title>A lesson</title>' in page
     for hidden in ('#| hide', 'matplotlib.pyplot', 'plt.plot', 'echo: false'): assert hidden not in page

@@ -4,7 +4,7 @@ from pathlib import Path
 from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).parent))
-import make_readme
+import make_readme, run_notebook
 
 ROOT = Path(__file__).resolve().parent.parent
 CONDA_NAMES = {'torch': 'pytorch'} # where conda-forge's name differs from PyPI's
@@ -79,7 +79,7 @@ def environment(root=ROOT):
     for key,value,expected in (('name', got.get('name'), cfg['lib_name']), ('version', got.get('version'), cfg['version']),
             ('python_requires', got.get('python_requires'), f'>={cfg["min_python"]}'),
             ('install_requires', got.get('install_requires'), shlex.split(cfg['requirements'])),
-            ('extras_require[dev]', extras.get('dev'), shlex.split(cfg['dev_requirements'])),
+            *((f'extras_require[{k}]', extras.get(k), shlex.split(cfg[f'{k}_requirements'])) for k in ('dev','cluster')),
             ('console_scripts', got.get('entry_points', {}).get('console_scripts'), cfg['console_scripts'].split())):
         if value != expected: bad.append(f'setup.py passes {key}={value!r}, settings.ini says {expected!r}. Let setup.py read settings.ini, and edit only the latter.')
     for p,pattern,value in (('ruff.toml', r'target-version = "(.*?)"', 'py' + cfg['min_python'].replace('.', '')), ('.github/workflows/test.yml', r'python: \["(.*?)"', cfg['min_python'])):
@@ -96,9 +96,10 @@ def readme(root=ROOT):
 # What never belongs in a notebook
 
 def widgets(root=ROOT):
-    "No notebook holds saved widget state"
-    return [f'{p.relative_to(root).as_posix()} holds saved widget state. In JupyterLab switch off Settings > Save Widget State Automatically, save again, or run: make notebooks'
-            for p in notebooks(root) if 'widgets' in json.loads(p.read_text(encoding='utf-8'))['metadata']]
+    "No notebook holds saved widgets"
+    dead = lambda nb: 'widgets' in nb['metadata'] or any(run_notebook.VIEW in o.get('data', {}) for c in nb['cells'] for o in c.get('outputs', ()))
+    return [f'{p.relative_to(root).as_posix()} holds saved widgets, dead without their kernel. Execute it by: python tools/run_notebook.py --inplace {p.relative_to(root).as_posix()}'
+            for p in notebooks(root) if dead(json.loads(p.read_text(encoding='utf-8')))]
 
 def size(root=ROOT):
     "No notebook is too large to read and to diff"

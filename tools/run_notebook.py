@@ -5,6 +5,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ.setdefault('JUPYTER_PREFER_ENV_PATH', '1') # this environment's kernel, not one of the same name elsewhere
 os.environ.pop('MPLBACKEND', None) # the kernel draws inline; a backend from outside would leave the notebook without figures
+VIEW = 'application/vnd.jupyter.widget-view+json'
 _ansi = re.compile(r'\x1b\[[0-9;?]*[A-Za-z]')
 
 def _clock(s): return f'{int(s)//60}:{int(s)%60:02}'
@@ -43,17 +44,6 @@ class Progress:
         try: yield
         finally: stop.set(); ticker.join()
 
-VIEW = 'application/vnd.jupyter.widget-view+json'
-
-def without_widgets(nb):
-    "What a reader without this kernel can see: a widget's picture where it brought one, no view of a widget that is gone"
-    nb.metadata.pop('widgets', None)
-    for c in nb.cells:
-        views = [o for o in c.get('outputs', []) if VIEW in o.get('data', {})]
-        for o in views: del o.data[VIEW]
-        if views: c.outputs = [o for o in c.outputs if not any(o is v for v in views) or set(o.data) - {'text/plain'}] # a progress bar brings its text alone
-    return nb
-
 def execute(path, # notebook
             timeout): # seconds a single cell may take
     "Run a notebook in its own folder -> (the notebook as far as it came, None or what stopped it)"
@@ -72,7 +62,8 @@ def execute(path, # notebook
     except CellExecutionError as e: why = '\n'.join(e.traceback.splitlines()[-40:])
     except CellTimeoutError: why = f'The cell took longer than {timeout} s. Give it more time with --timeout.'
     except DeadKernelError: why = 'The kernel died, most often for want of memory. Close other programs, or run a smaller job.'
-    without_widgets(nb)
+    nb.metadata.pop('widgets', None)
+    for c in code: c.outputs = [o for o in c.outputs if VIEW not in o.get('data', {})] # progress bars and controls, dead without their kernel
     if why:
         if not sys.stderr.isatty(): why = _ansi.sub('', why)
         src = '\n'.join(f'    {l}' for l in (show.cell.source if show.cell else '').splitlines())

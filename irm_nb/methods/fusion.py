@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['without_irm', 'control', 'sample_level', 'normalised', 'with_labels', 'supervised', 'one_teacher',
-           'late_fusion_start', 'late_fusion', 'variant', 'View', 'train_branches', 'two_branches', 'own_logits',
-           'ogm_coefficients', 'OGMGE', 'ogm_ge', 'GDL', 'gradient_decoupled', 'oracle']
+           'late_fusion_start', 'late_fusion', 'variant', 'Watched', 'live_teachers', 'View', 'train_branches',
+           'two_branches', 'own_logits', 'ogm_coefficients', 'OGMGE', 'ogm_ge', 'GDL', 'gradient_decoupled', 'oracle']
 
 # %% ../../nbs/23_fusion.ipynb #7309f621
 from dataclasses import replace
@@ -79,6 +79,37 @@ control = variant('control', "no IRM, and its factor w on the plain sum of losse
 sample_level = variant('sample level', "ρ of every sample by itself, as the paper's text says", irm='sample')
 normalised = variant('normalised', 'ρ scaled to a sum of 2', irm='batch', normalize=True)
 with_labels = variant('with labels', 'L joins the distillation with its true labels', distil_on='train')
+
+# %% ../../nbs/23_fusion.ipynb #bf211c8e
+class Watched(nn.Module):
+    "A student and, while it is trained, what its teachers say of the same view"
+    def __init__(self, student, teachers): # source, opt, sar: frozen, on the device
+        super().__init__()
+        self.student,self.teachers = student,list(teachers) # a list: neither trained nor saved with the student
+    def forward(self, x): # [B,6,H,W] -> logits [B,K]; in training [B,4,K]
+        if not self.training: return self.student(x)
+        with torch.no_grad(): said = [t(v) for t,v in zip(self.teachers, (x[:,:3], x[:,:3], x[:,3:]))]
+        return torch.stack([self.student(x), *said], 1)
+
+# %% ../../nbs/23_fusion.ipynb #47470eff
+@method('live teachers', uses='both', source='', ours=True)
+def live_teachers(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
+    "The teachers judge the view that f_T is shown, not the image as it stands"
+    three = teachers(task, cfg, store, comp)
+    banked = [bank(p, task.train, store, comp) for p in three]
+    def build(work):
+        stats,y = channel_stats(task.train, 'both'),on_device(task.train.labels, comp)
+        batches,rows = Batches(task.train, 'both', stats, comp),torch.arange(len(task.train)) if cfg.distil_on == 'train' else torch.as_tensor(task.unlabelled)
+        def loss(z, r): # [B,4,K]
+            live,known = Regulator(*z[:,1:].unbind(1), cfg.irm, cfg.normalize, comp.device),y[r] >= 0
+            live.teach(known, y[r][known])
+            return live(z[:,0], torch.arange(len(r)))
+        monitor = lambda m: modality_losses(predict_logits(m, batches, rows), *(t[rows] for t in banked[1:]))
+        m = Watched(new_model('googlenet', len(task.classes), 6, task.seed, 'F2'), [p.model().to(comp.device).requires_grad_(False) for p in three])
+        history = fit(m, batches, rows, loss, cfg.target, (task.seed, 'F2'), work=work, monitor=monitor, monitor_every=cfg.monitor_every, desc='F2 live')
+        return m.student,stats,history
+    config = dict(train=cfg.target, monitor_every=cfg.monitor_every, irm=cfg.irm, normalize=cfg.normalize, distil_on=cfg.distil_on, seed=task.seed)
+    return network(store, 'F2-live', 1, build, 'googlenet', 'both', task.classes, config, comp, [task.train], three, [live_teachers, Watched.forward, Regulator, regulated_loss])
 
 # %% ../../nbs/23_fusion.ipynb #5b17cc78
 class View(nn.Module):
