@@ -40,6 +40,14 @@ def test_report(notebook, tmp_path):
     assert 'data:image/png;base64' in page and '<title>A lesson</title>' in page
     for hidden in ('#| hide', 'matplotlib.pyplot', 'plt.plot', 'echo: false'): assert hidden not in page
 
+def test_widgets_leave_a_picture(run, notebook):
+    "A widget that brings a picture leaves it; a bar, a slider and the state of all three leave nothing"
+    live = 'class Live:\n    def _repr_mimebundle_(self, **k): return W.IntSlider()._repr_mimebundle_(**k) | {"text/plain": "Live", "image/png": "aGVsbG8="}'
+    nb = notebook('import ipywidgets as W\nfrom tqdm.auto import tqdm', live, 'Live()', 'W.IntSlider()', 'for i in tqdm(range(3)): print(i)')
+    assert run(nb, '--inplace').returncode == 0
+    got = nbformat.read(nb, 4)
+    assert 'widgets' not in got.metadata and [o.get('data') or o.text for c in got.cells[3:] for o in c.outputs] == [{'text/plain': 'Live', 'image/png': 'aGVsbG8='}, '0\n1\n2\n']
+
 def test_failing_cell(run, notebook, tmp_path):
     nb = notebook('a = 1', "raise ValueError('wrong band')", 'b = 2')
     done = run(nb, '--out', tmp_path/'out.ipynb')

@@ -44,6 +44,9 @@ class Progress:
         try: yield
         finally: stop.set(); ticker.join()
 
+def _dead(o): # progress bars and controls, without their kernel; a widget that brought a picture leaves that
+    return o.get('data', {}).pop(VIEW, None) is not None and set(o.data) <= {'text/plain'}
+
 def execute(path, # notebook
             timeout): # seconds a single cell may take
     "Run a notebook in its own folder -> (the notebook as far as it came, None or what stopped it)"
@@ -63,7 +66,7 @@ def execute(path, # notebook
     except CellTimeoutError: why = f'The cell took longer than {timeout} s. Give it more time with --timeout.'
     except DeadKernelError: why = 'The kernel died, most often for want of memory. Close other programs, or run a smaller job.'
     nb.metadata.pop('widgets', None)
-    for c in code: c.outputs = [o for o in c.outputs if VIEW not in o.get('data', {})] # progress bars and controls, dead without their kernel
+    for c in code: c.outputs = [o for o in c.outputs if not _dead(o)]
     if why:
         if not sys.stderr.isatty(): why = _ansi.sub('', why)
         src = '\n'.join(f'    {l}' for l in (show.cell.source if show.cell else '').splitlines())
