@@ -94,6 +94,12 @@ Scores._repr_markdown_ = lambda self: ScoreTable({'all':self})._repr_markdown_()
 Scores.__repr__ = lambda self: f'Scores(n={self.n}, oa={self.oa:.3f}, aa={self.aa:.3f}, kappa={self.kappa:.3f})'
 
 # %% ../nbs/07_metrics.ipynb #bd8f8f63
+def _parts(masks, n): # 'all', then bool [n] by name
+    parts = {'all':np.ones(n, bool), **{k:np.asarray(m) for k,m in (masks or {}).items()}}
+    for k,m in parts.items():
+        if m.shape != (n,) or m.dtype != bool: raise ShapeError(k, f'{m.dtype} {m.shape}', f'bool ({n},)', 'Pass a mask over the whole set.')
+    return parts
+
 def scores_by(y_true, # true classes [N]
               y_pred, # predicted classes [N]
               n_classes:int, # K
@@ -101,10 +107,7 @@ def scores_by(y_true, # true classes [N]
              ) -> ScoreTable: # 'all', then every part by its name
     "Scores of the whole set and of parts of it"
     t,p = _labels('y_true', y_true, n_classes),_labels('y_pred', y_pred, n_classes)
-    parts = {k:np.asarray(m) for k,m in masks.items()}
-    for k,m in parts.items():
-        if m.shape != t.shape or m.dtype != bool: raise ShapeError(k, f'{m.dtype} {m.shape}', f'bool ({len(t)},)', 'Pass a mask over the whole set.')
-    return ScoreTable(all=scores(confusion(t, p, n_classes)), **{k:scores(confusion(t[m], p[m], n_classes)) for k,m in parts.items()})
+    return ScoreTable({k:scores(confusion(t[m], p[m], n_classes)) for k,m in _parts(masks, len(t)).items()})
 
 def cover_masks(cover, # share of each sample under cloud [N]
                 edges=(0,0.25,0.5,0.75,1) # bins, each open below and closed above
