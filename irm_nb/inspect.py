@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['RATIO_RANGE', 'WHICH', 'ORDERS', 'SKIES', 'png', 'text64', 'img', 'tiles', 'sar_difference', 'map_tiles', 'View',
            'note_figure', 'Jury', 'jury', 'sample_table', 'possible', 'choose', 'sample_view', 'Live',
-           'SampleInspector', 'under_sky', 'ask_one', 'lab_view', 'cover_steps', 'cover_figure', 'CloudLab', 'Curve',
-           'Panel', 'charts_html', 'charts_figure', 'smooth', 'loss_panels', 'LossExplorer', 'content_curves',
+           'SampleInspector', 'under_sky', 'ask', 'with_ground', 'lab_view', 'cover_steps', 'cover_figure', 'CloudLab',
+           'Curve', 'Panel', 'charts_html', 'charts_figure', 'smooth', 'loss_panels', 'LossExplorer', 'content_curves',
            'where_it_pays', 'best_methods', 'content_panel', 'advice_html', 'ContentExplorer', 'queue', 'label_view',
            'queue_html', 'queue_figure', 'LabelHelper']
 
@@ -333,30 +333,33 @@ def under_sky(pairs:PairedScenes, i:int, spec:clouds.CloudSpec) -> PairedScenes:
     opt = clouds.compose(ground, alpha, shadow=spec.shadow, workers=1)
     return replace(one, opt=opt, clear=ground, alpha=alpha, kind=table.kind, cover=clouds.cover(alpha), _fp=None)
 
-# %% ../nbs/34_inspect.ipynb #4f7761d9
-def ask_one(probes, pairs) -> dict: # name -> probabilities [K]
-    "What networks say of one sample"
-    return {n:soft_labels(p.logits(p.inputs(pairs, [0])))[0].cpu().numpy() for n,p in probes.items()}
+# %% ../nbs/34_inspect.ipynb #1477edd1
+def ask(probes, pairs) -> dict: # name -> probabilities [N,K]
+    "What networks say of a few samples"
+    return {n:soft_labels(p.logits(p.inputs(pairs))).cpu().numpy() for n,p in probes.items()}
+
+def with_ground(one): # the sample, and the same without its cloud
+    return replace(one.subset([0,0]), opt=np.concatenate([one.opt, one.clear]), _fp=None)
 
 def lab_view(j:Jury, i:int, spec:clouds.CloudSpec,
              without:dict=None # what the networks say of the ground without cloud, where it is known already
             ) -> View:
     "A sample under a sky, and what the networks make of it"
     one,n = under_sky(j.pairs, i, spec),int(clouds.assign(spec, j.pairs.ids).cloudy.sum())
-    said,name = ask_one(j.probes, one),lambda p: j.pairs.classes[int(p.argmax())]
-    without = without or ask_one(j.probes, replace(one, opt=one.clear, _fp=None))
-    facts = {'truth':name(np.eye(len(j.pairs.classes))[j.truth[i]]) if j.truth[i] >= 0 else 'unknown', 'sky':f'{n} of {len(j.pairs)} samples cloudy',
+    both,name = ask(j.probes, one if without else with_ground(one)),lambda p: j.pairs.classes[int(p.argmax())]
+    said,without = {n:p[0] for n,p in both.items()},without or {n:p[1] for n,p in both.items()}
+    facts = {'truth':j.pairs.classes[j.truth[i]] if j.truth[i] >= 0 else 'unknown', 'sky':f'{n} of {len(j.pairs)} samples cloudy',
              'this sample':('clear under this sky','thin cloud','thick cloud')[one.kind[0]] + (f', cover {one.cover[0]:.2f}, mean opacity {one.alpha.mean()/255:.2f}' if one.kind[0] else '')}
     facts |= {f'{k} changed its mind':f'{name(without[k])} → {name(p)}' for k,p in said.items() if name(p) != name(without[k])}
     if {'optical','SAR'} <= set(said): facts['ρ of this sample'] = 'optical {:.2f}, SAR {:.2f}'.format(said['SAR'].max()/said['optical'].max(), said['optical'].max()/said['SAR'].max())
     return View(str(j.pairs.ids[i]), tiles(one, 0), said, j.pairs.classes, int(j.truth[i]), facts, without)
 
-# %% ../nbs/34_inspect.ipynb #b45fb87f
+# %% ../nbs/34_inspect.ipynb #a445c428
 def cover_steps(j:Jury, i:int, spec:clouds.CloudSpec, covers=(0,0.2,0.4,0.6,0.8,1)) -> tuple: # ([RGB of each], name -> probabilities)
     "One sample under more and more cloud"
     skies = [replace(spec, content=1. if c else 0., cover=c or 1.) for c in covers]
     ones = [under_sky(j.pairs, i, s) for s in skies]
-    said = [ask_one(j.probes, o) for o in ones]
+    said = [{n:p[0] for n,p in ask(j.probes, o).items()} for o in ones]
     k = {n:int(j.truth[i]) if j.truth[i] >= 0 else int(said[0][n].argmax()) for n in j.probes}
     return [reflectance_view(o.opt[0]) for o in ones],{n:[s[n][k[n]] for s in said] for n in j.probes}
 
