@@ -5,12 +5,14 @@
 # %% auto #0
 __all__ = ['RATIO_RANGE', 'WHICH', 'ORDERS', 'SKIES', 'png', 'text64', 'img', 'tiles', 'sar_difference', 'map_tiles', 'View',
            'note_figure', 'Jury', 'jury', 'sample_table', 'possible', 'choose', 'sample_view', 'Live',
-           'SampleInspector']
+           'SampleInspector', 'under_sky', 'ask', 'with_ground', 'lab_view', 'cover_steps', 'cover_figure', 'CloudLab',
+           'Curve', 'Panel', 'charts_html', 'charts_figure', 'smooth', 'loss_panels', 'LossExplorer', 'content_curves',
+           'where_it_pays', 'best_methods', 'content_panel', 'advice_html', 'ContentExplorer', 'queue', 'label_view',
+           'queue_html', 'queue_figure', 'LabelHelper']
 
-# %% ../nbs/34_inspect.ipynb #973cc5ba
+# %% ../nbs/34_inspect.ipynb #d5e9fc83
 import base64, io, re
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from html import escape
 from pathlib import Path
 
@@ -20,17 +22,18 @@ import numpy as np
 import pandas as pd
 import torch
 from fastcore.basics import patch
+from matplotlib.ticker import MaxNLocator
 
 from . import clouds
 from .core import *
 from .distill import *
 from .explain import *
-from .figures import COLOURS, Plate, backscatter_range, backscatter_view, colour_of, column, reflectance_view, style, styled
+from .figures import COLOURS, Plate, backscatter_range, backscatter_view, colour_of, column, reflectance_view, styled
 from .irm import discrepancy_ratio, information_contribution
 from .scenes import *
 from .train import predict_logits
 
-# %% ../nbs/34_inspect.ipynb #cb32f161
+# %% ../nbs/34_inspect.ipynb #9f2ecf16
 def png(rgb # uint8, or float in 0-1 [H,W,3]
        ) -> bytes:
     "An image as a PNG file"
@@ -40,7 +43,7 @@ def png(rgb # uint8, or float in 0-1 [H,W,3]
 
 def text64(data): return base64.b64encode(data).decode()
 
-def img(rgb, alt, width=104): # pixels on the page
+def img(rgb, alt, width=100): # pixels on the page
     "An image as HTML"
     return f'<img alt="{escape(alt)}" width="{width}" style="image-rendering:pixelated;display:block" src="data:image/png;base64,{text64(png(rgb))}">'
 
@@ -90,16 +93,16 @@ class View:
         if self.truth >= 0: p = np.where(np.arange(len(p)) == self.truth, 2, p)
         return np.sort(np.argsort(-p, kind='stable')[:self.most])
 
-# %% ../nbs/34_inspect.ipynb #f591347b
-def _bar(p, colour, mark=None): # one cell of the table, 112 pixels wide
+# %% ../nbs/34_inspect.ipynb #1c7517f4
+def _bar(p, colour, mark=None): # one cell of the table, 92 pixels wide
     inner = f'<div style="position:absolute;height:100%;width:{100*p:.1f}%;background:{colour};opacity:.75"></div>'
     if mark is not None: inner += f'<div style="position:absolute;height:100%;left:{100*mark:.1f}%;border-left:2px solid #888"></div>'
-    return f'<td style="padding:1px 6px"><div style="position:relative;width:112px;height:14px;background:#8882">{inner}<span style="position:absolute;right:2px;font-size:10px;line-height:14px">{p:.2f}</span></div></td>'
+    return f'<td style="padding:1px 4px"><div style="position:relative;width:92px;height:14px;background:#8882">{inner}<span style="position:absolute;right:2px;font-size:10px;line-height:14px">{p:.2f}</span></div></td>'
 
 @patch
 def table_html(self:View) -> str:
     "Classes down, networks across"
-    head = ''.join(f'<th style="color:{colour_of(n)};text-align:left;padding:0 6px">{escape(n)}: {escape(self.classes[int(p.argmax())])}</th>' for n,p in self.opinions.items())
+    head = ''.join(f'<th style="color:{colour_of(n)};text-align:left;padding:0 4px">{escape(n)}<br>{escape(self.classes[int(p.argmax())])}</th>' for n,p in self.opinions.items())
     rows = []
     for k in self.shown:
         name = f'<b>{escape(self.classes[k])} ✓</b>' if k == self.truth else escape(self.classes[k])
@@ -107,14 +110,14 @@ def table_html(self:View) -> str:
         rows.append(f'<tr><td style="text-align:right;white-space:nowrap">{name}</td>{bars}</tr>')
     return f'<table style="border-collapse:collapse;line-height:1.2;font-size:11px"><tr><th></th>{head}</tr>{"".join(rows)}</table>'
 
-# %% ../nbs/34_inspect.ipynb #c6ae1719
+# %% ../nbs/34_inspect.ipynb #bc1dd81f
 @patch
 def html(self:View) -> str:
-    "For a live page: 860 pixels wide, less where there is less room"
+    "For a live page: 850 pixels wide, as JupyterLab leaves on a screen of 1280, less where there is less room"
     pictures = ''.join(f'<figure style="margin:0;line-height:1.25;font-size:11px"><figcaption>{escape(n)}</figcaption>{img(rgb, n)}<span style="opacity:.7">{escape(s)}</span></figure>' for n,(rgb,s) in self.tiles.items())
     facts = ''.join(f'<tr><td style="text-align:left;opacity:.7;padding-right:8px;white-space:nowrap;vertical-align:top">{escape(k)}</td><td style="text-align:left">{escape(v)}</td></tr>' for k,v in self.facts.items())
-    row = 'display:flex;flex-wrap:wrap;align-items:flex-start;gap:6px'
-    return f'<div class="irm-view" style="max-width:1000px"><b>{escape(self.title)}</b><div style="{row}">{pictures}</div><div style="{row};gap:20px;margin-top:6px">{self.table_html()}<table style="font-size:11px;line-height:1.35;max-width:330px">{facts}</table></div></div>'
+    row = 'display:flex;flex-wrap:wrap;align-items:flex-start;gap:5px'
+    return f'<div class="irm-view" style="max-width:1000px"><b>{escape(self.title)}</b><div style="{row}">{pictures}</div><div style="{row};gap:20px;margin-top:6px">{self.table_html()}<table style="font-size:11px;line-height:1.35;max-width:310px">{facts}</table></div></div>'
 
 # %% ../nbs/34_inspect.ipynb #3638c1cc
 def _opinion_axis(ax, v, name):
@@ -320,3 +323,391 @@ def save(self:SampleInspector) -> Path: # PNG, named by the sample's id
 
 @patch
 def static(self:SampleInspector): return self.view.figure() if len(self.rows) else note_figure('No sample is like that.')
+
+# %% ../nbs/34_inspect.ipynb #c09ada53
+def under_sky(pairs:PairedScenes, i:int, spec:clouds.CloudSpec) -> PairedScenes: # the one sample
+    "One sample as `pairs.with_clouds(spec)` would show it"
+    one,table = pairs.subset([i]),clouds.assign(spec, pairs.ids)[[i]]
+    ground = one.opt if one.clear is None else one.clear
+    alpha = clouds.cloud_opacity(spec, one.ids, pairs.size, table, workers=1)
+    opt = clouds.compose(ground, alpha, shadow=spec.shadow, workers=1)
+    return replace(one, opt=opt, clear=ground, alpha=alpha, kind=table.kind, cover=clouds.cover(alpha), _fp=None)
+
+# %% ../nbs/34_inspect.ipynb #1477edd1
+def ask(probes, pairs) -> dict: # name -> probabilities [N,K]
+    "What networks say of a few samples"
+    return {n:soft_labels(p.logits(p.inputs(pairs))).cpu().numpy() for n,p in probes.items()}
+
+def with_ground(one): # the sample, and the same without its cloud
+    return replace(one.subset([0,0]), opt=np.concatenate([one.opt, one.clear]), _fp=None)
+
+def lab_view(j:Jury, i:int, spec:clouds.CloudSpec,
+             without:dict=None # what the networks say of the ground without cloud, where it is known already
+            ) -> View:
+    "A sample under a sky, and what the networks make of it"
+    one,n = under_sky(j.pairs, i, spec),int(clouds.assign(spec, j.pairs.ids).cloudy.sum())
+    both,name = ask(j.probes, one if without else with_ground(one)),lambda p: j.pairs.classes[int(p.argmax())]
+    said,without = {n:p[0] for n,p in both.items()},without or {n:p[1] for n,p in both.items()}
+    facts = {'truth':j.pairs.classes[j.truth[i]] if j.truth[i] >= 0 else 'unknown', 'sky':f'{n} of {len(j.pairs)} samples cloudy',
+             'this sample':('clear under this sky','thin cloud','thick cloud')[one.kind[0]] + (f', cover {one.cover[0]:.2f}, mean opacity {one.alpha.mean()/255:.2f}' if one.kind[0] else '')}
+    facts |= {f'{k} changed its mind':f'{name(without[k])} → {name(p)}' for k,p in said.items() if name(p) != name(without[k])}
+    if {'optical','SAR'} <= set(said): facts['ρ of this sample'] = 'optical {:.2f}, SAR {:.2f}'.format(said['SAR'].max()/said['optical'].max(), said['optical'].max()/said['SAR'].max())
+    return View(str(j.pairs.ids[i]), tiles(one, 0), said, j.pairs.classes, int(j.truth[i]), facts, without)
+
+# %% ../nbs/34_inspect.ipynb #a445c428
+def cover_steps(j:Jury, i:int, spec:clouds.CloudSpec, covers=(0,0.2,0.4,0.6,0.8,1)) -> tuple: # ([RGB of each], name -> probabilities)
+    "One sample under more and more cloud"
+    skies = [replace(spec, content=1. if c else 0., cover=c or 1.) for c in covers]
+    ones = [under_sky(j.pairs, i, s) for s in skies]
+    said = [{n:p[0] for n,p in ask(j.probes, o).items()} for o in ones]
+    k = {n:int(j.truth[i]) if j.truth[i] >= 0 else int(said[0][n].argmax()) for n in j.probes}
+    return [reflectance_view(o.opt[0]) for o in ones],{n:[s[n][k[n]] for s in said] for n in j.probes}
+
+@styled
+def cover_figure(j:Jury, i:int, spec:clouds.CloudSpec, covers=(0,0.2,0.4,0.6,0.8,1)) -> Plate:
+    "One sample under more and more cloud, and what networks make of it"
+    pictures,said = cover_steps(j, i, spec, covers)
+    fig = Plate(figsize=(7, 3), dpi=80, layout='constrained')
+    top,low = fig.subfigures(2, 1, height_ratios=(1.1, 1.9))
+    for ax,rgb,c in zip(top.subplots(1, len(covers)), pictures, covers):
+        ax.imshow(rgb)
+        ax.set(xticks=[], yticks=[], frame_on=False)
+        ax.set_title(f'cover {c:g}', fontsize=7)
+    ax = low.subplots()
+    for (n,p),ls in zip(said.items(), ('-','--','-.',':')*len(said)): ax.plot(covers, p, ls, marker='.', color=colour_of(n), label=n)
+    ax.set(xlabel='cover of this sample', ylabel='probability of ' + (j.pairs.classes[j.truth[i]] if j.truth[i] >= 0 else 'its first choice'), ylim=(-.02, 1.02))
+    ax.legend(loc='upper left', bbox_to_anchor=(1, 1))
+    return fig
+
+# %% ../nbs/34_inspect.ipynb #859e2a71
+class CloudLab(Live):
+    "Compose a sky over one sample, and see what the networks make of it"
+    def __init__(self, pairs:PairedScenes, networks, # as `jury` takes them
+                 bank=None, # of `cloud_bank`, for the texture of real clouds
+                 **kwargs): # of `jury`
+        self.jury,self.bank,self.without = jury(pairs, networks, **kwargs),bank,{}
+        self.at = _slide('sample', 1, len(pairs), 1)
+        self.knobs = {k:_slide(k, lo, 1., v, 0.01) for k,lo,v in (('content', 0., 1.), ('cover', 0.01, 0.5), ('thickness', 0.15, 0.95), ('shadow', 0., 0.))}
+        self.knobs |= dict(softness=_slide('softness', 0.05, 3., 0.8, 0.05), seed=_slide('seed', 0, 99, 0))
+        self.texture = _drop(clouds.TEXTURES if bank is not None else clouds.TEXTURES[:1], 'texture')
+        self.page = W.HTML()
+        wide = [self.at, *self.knobs.values(), self.texture]
+        self.box = W.VBox([*(W.HBox(wide[k:k+2]) for k in range(0, len(wide), 2)), self.page])
+        for w in wide: w.observe(self.show, 'value')
+        self.show()
+    @property
+    def spec(self):
+        k = {n:w.value for n,w in self.knobs.items()}
+        return clouds.CloudSpec(**k | dict(thickness=((k['thickness'],)*2,)*2), texture=self.texture.value, bank=self.bank if self.texture.value == 'real' else None)
+    @property
+    def view(self):
+        i = self.at.value - 1
+        v = lab_view(self.jury, i, self.spec, self.without.get(i))
+        self.without[i] = v.compare # the ground doesn't change with the sky
+        return v
+    def show(self, change=None): self.page.value = self.view.html()
+    def static(self): return cover_figure(self.jury, self.at.value - 1, self.spec)
+
+# %% ../nbs/34_inspect.ipynb #e09b710a
+@dataclass(eq=False)
+class Curve:
+    "One line of a panel"
+    name: str
+    x: np.ndarray
+    y: np.ndarray
+    colour: str
+    dash: str = '-' # '-', '--', ':' or '-.'
+    marks: bool = False # a dot at every point
+    lo: np.ndarray = None # interval of every point
+    hi: np.ndarray = None
+
+@dataclass(eq=False)
+class Panel:
+    "Curves with axes"
+    title: str
+    curves: list
+    xlabel: str = ''
+    names: tuple = () # of x = 0, 1, 2 …, in place of numbers
+    level: float = None # a horizontal line
+    at: float = None # a vertical line
+    band: tuple = None # (from, to, name) on the x axis
+    xlim: tuple = None
+    @property
+    def limits(self): # (x, y), a little wider than the data
+        x,y = (np.concatenate([np.asarray(v, float) for v in vs if v is not None]) for vs in ([c.x for c in self.curves], [v for c in self.curves for v in (c.y, c.lo, c.hi)]))
+        wide = lambda v: (np.nanmin(v) - 0.04*(np.ptp(v[~np.isnan(v)]) or 1), np.nanmax(v) + 0.04*(np.ptp(v[~np.isnan(v)]) or 1))
+        return self.xlim or wide(x),wide(y if self.level is None else np.append(y, self.level))
+
+# %% ../nbs/34_inspect.ipynb #ee3e6c14
+_DASH = {'-':'', '--':'6 3', ':':'1.5 3', '-.':'7 3 1.5 3'}
+_W,_H,_L,_R,_T,_B = 280,190,40,8,20,34 # pixels: size, margins
+
+def _ticks(lo, hi, n=4, integer=False): return [t for t in MaxNLocator(n, integer=integer).tick_values(lo, hi) if lo <= t <= hi]
+
+@patch
+def svg(self:Panel, width=_W) -> str:
+    "One panel for a live page"
+    (x0,x1),(y0,y1) = self.limits
+    X,Y = lambda x: _L + (x - x0)/(x1 - x0)*(width - _L - _R),lambda y: _H - _B - (y - y0)/(y1 - y0)*(_H - _B - _T)
+    line = lambda a,b,c,d,more='': f'<line x1="{a:.1f}" y1="{b:.1f}" x2="{c:.1f}" y2="{d:.1f}" {more}/>'
+    text = lambda x,y,t,anchor='middle': f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(t)}</text>'
+    out = [f'<rect x="{X(self.band[0]):.1f}" y="{_T}" width="{X(min(self.band[1], x1)) - X(self.band[0]):.1f}" height="{_H - _B - _T}" fill="#888" opacity=".14"/>'] if self.band else []
+    out += [line(_L, _H - _B, width - _R, _H - _B, 'stroke="currentColor"'), line(_L, _T, _L, _H - _B, 'stroke="currentColor"'), text(_L, 12, self.title, 'start'), text((_L + width)/2, _H - 3, self.xlabel)]
+    for t,name in zip(range(len(self.names)), self.names) if self.names else ((t, f'{t:g}') for t in _ticks(x0, x1, 5, x1 - x0 > 3)): out.append(text(X(t), _H - _B + 13, name))
+    out += [text(_L - 4, Y(t) + 3, f'{t:g}', 'end') for t in _ticks(y0, y1)]
+    if self.level is not None: out.append(line(_L, Y(self.level), width - _R, Y(self.level), 'stroke="#888" stroke-width=".7"'))
+    if self.at is not None: out.append(line(X(self.at), _T, X(self.at), _H - _B, 'stroke="#888" stroke-width="1.5"'))
+    return f'<svg width="{width}" height="{_H}" font-size="10" fill="currentColor">{"".join(out)}{"".join(_curve_svg(c, X, Y) for c in self.curves)}</svg>'
+
+# %% ../nbs/34_inspect.ipynb #0eebd677
+def _curve_svg(c, X, Y):
+    points = [(X(a), Y(b)) for a,b in zip(c.x, c.y) if not np.isnan(b)]
+    out = f'<polyline fill="none" stroke="{c.colour}" stroke-width="1.6" stroke-dasharray="{_DASH[c.dash]}" points="{" ".join(f"{a:.1f},{b:.1f}" for a,b in points)}"/>'
+    if c.marks: out += ''.join(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2.4" fill="{c.colour}"/>' for a,b in points)
+    if c.lo is not None: out += ''.join(f'<line x1="{X(x):.1f}" x2="{X(x):.1f}" y1="{Y(a):.1f}" y2="{Y(b):.1f}" stroke="{c.colour}"/>' for x,a,b in zip(c.x, c.lo, c.hi) if not np.isnan(a))
+    return out
+
+def charts_html(panels, width=_W) -> str:
+    "Panels side by side, and one legend"
+    known = {c.name:c for p in panels for c in p.curves}
+    key = lambda c: f'<span><svg width="26" height="8"><line x1="0" x2="26" y1="4" y2="4" stroke="{c.colour}" stroke-width="2" stroke-dasharray="{_DASH[c.dash]}"/></svg> {escape(c.name)}</span>'
+    grey = ''.join(f'<span><span style="background:#8883;padding:0 9px"></span> {escape(p.band[2])}</span>' for p in panels if p.band)
+    return f'<div class="irm-charts"><div style="display:flex;flex-wrap:wrap">{"".join(p.svg(width) for p in panels)}</div><div style="display:flex;flex-wrap:wrap;gap:14px;font-size:11px">{"".join(map(key, known.values()))}{grey}</div></div>'
+
+# %% ../nbs/34_inspect.ipynb #1b8f1cd8
+@styled
+def charts_figure(panels, size=(3., 2.8)) -> Plate: # inches of one panel
+    "The same panels by Matplotlib"
+    fig = Plate(figsize=(size[0]*len(panels), size[1]), dpi=80, layout='constrained')
+    for ax,p in zip(fig.subplots(1, len(panels), squeeze=False)[0], panels):
+        if p.band: ax.axvspan(*p.band[:2], color=COLOURS['neutral'], alpha=.14, lw=0, label=p.band[2])
+        for c in p.curves:
+            ax.plot(c.x, c.y, c.dash, marker='.' if c.marks else '', color=c.colour, label=c.name)
+            if c.lo is not None: ax.vlines(c.x, c.lo, c.hi, color=c.colour, lw=.9)
+        if p.level is not None: ax.axhline(p.level, color=COLOURS['neutral'], lw=.6, zorder=0)
+        if p.at is not None: ax.axvline(p.at, color=COLOURS['neutral'], lw=1.2)
+        ax.set(xlabel=p.xlabel, xlim=p.limits[0], ylim=p.limits[1])
+        ax.set_title(p.title, loc='left')
+        if p.names: ax.set_xticks(range(len(p.names)), p.names)
+        else: ax.xaxis.set_major_locator(MaxNLocator(5, integer=np.ptp(p.limits[0]) > 3))
+    key = {l:h for ax in fig.axes for h,l in zip(*ax.get_legend_handles_labels())}
+    fig.legend(key.values(), key, loc='outside lower center', ncols=min(4, len(key)))
+    return fig
+
+# %% ../nbs/34_inspect.ipynb #531c418c
+def smooth(y, # [T]
+           window=1 # looks, odd; 1 leaves all as it is
+          ) -> np.ndarray:
+    "Centred moving mean, narrower at the ends"
+    if window < 1 or window % 2 == 0: raise OptionError('window', window, 'an odd number of looks', 'Pass window=5.')
+    y,s = np.asarray(y, float),np.concatenate([[0], np.cumsum(y)])
+    t = np.arange(len(y))
+    h = np.minimum(np.minimum(t, len(y) - 1 - t), window//2)
+    return (s[t + h + 1] - s[t - h])/(2*h + 1)
+
+# %% ../nbs/34_inspect.ipynb #fc95ea6a
+_LINES = '-','--',':','-.'
+
+def loss_panels(runs:dict, # run -> history of the target network
+                quantity='ce', # or 'kl'
+                window=1, # of `smooth`
+                scores:dict=None # run -> what `evaluate` gave
+               ) -> list: # of `Panel`
+    "Modality curves, discrepancy ratios and accuracy of several runs"
+    dash = dict(zip(runs, _LINES*len(runs)))
+    curve = lambda key,run,m,name: Curve(f'{name}, {run}', *(f(v) for f,v in zip((np.asarray, lambda y: smooth(y, window)), column(runs, run, f'{key}_{m}'))), COLOURS[name], dash[run])
+    lines = lambda key: [curve(key, r, m, name) for r in runs for m,name in (('opt','optical'), ('sar','SAR'))]
+    out = [Panel(dict(ce='CE with the teacher, nats', kl='KL from the teacher, nats')[check_option('quantity', quantity, ('ce','kl'))], lines(quantity), 'epoch'), Panel('weight of the loss ρ', lines('rho'), 'epoch', level=1)]
+    parts = 'all','cloudy','clear'
+    oa = lambda s: np.array([s[p].oa if p in s else np.nan for p in parts])
+    known = [r for r in runs if r in (scores or {})]
+    if known: out.append(Panel('overall accuracy', [Curve(r, np.arange(3), oa(scores[r]), COLOURS['target'], dash[r], True) for r in known], names=parts))
+    return out
+
+# %% ../nbs/34_inspect.ipynb #401b51e6
+class LossExplorer(Live):
+    "Pick runs, and see their modality curves, ρ and accuracy"
+    def __init__(self, runs:dict, # run -> `Predictor`, or a history
+                 scores:dict=None): # run -> what `evaluate` gave
+        self.runs = {n:getattr(h, 'history', h) for n,h in runs.items()}
+        for n in self.runs: column(self.runs, n, 'ce_opt') # a run without a look at the modalities is refused now
+        self.scores = scores
+        self.names = W.SelectMultiple(options=list(runs), value=list(runs), rows=min(6, len(runs) + 1), description='runs')
+        self.quantity = W.ToggleButtons(options=[('cross-entropy','ce'), ('KL','kl')], style=dict(button_width='110px'))
+        self.window = W.SelectionSlider(options=[('as it is', 1), *((f'{k} looks', k) for k in (3,5,9,15))], description='smoothed')
+        self.page = W.HTML()
+        self.box = W.VBox([W.HBox([self.names, W.VBox([self.quantity, self.window])]), self.page])
+        for w in (self.names, self.quantity, self.window): w.observe(self.show, 'value')
+        self.show()
+    @property
+    def panels(self): return loss_panels({n:self.runs[n] for n in self.names.value}, self.quantity.value, self.window.value, self.scores)
+    def show(self, change=None): self.page.value = charts_html(self.panels) if self.names.value else '<i>No run is chosen.</i>'
+    def static(self): return charts_figure(self.panels) if self.names.value else note_figure('No run is chosen.')
+
+# %% ../nbs/34_inspect.ipynb #bf5ac253
+def _at(points, **asked): # the measured points at one value of some axes, for all values of the others
+    point = nearest_point(points, **{k:v for k,v in asked.items() if v is not None})[0] if any(v is not None for v in asked.values()) else {}
+    return points[np.logical_and.reduce([np.ones(len(points), bool), *(points[k] == point[k] for k,v in asked.items() if v is not None)])]
+
+def content_curves(points:pd.DataFrame, # of `grid_points`
+                   cover=None, per_class=None, # the nearest that was measured; None where only one was
+                   level=0.95) -> pd.DataFrame: # method, content, seeds, mean, lo, hi
+    "Every method against cloud content"
+    here = _at(points, cover=cover, per_class=per_class).dropna(subset='content')
+    for k in ('cover','per_class'):
+        if here[k].nunique() > 1: raise OptionError(k, 'nothing', f'one of {", ".join(f"{v:g}" for v in np.sort(here[k].unique()))}', f'Pass {k}=.')
+    return pd.DataFrame([dict(method=m, content=c, seeds=int(g.score.notna().sum()), **seed_interval(g.score, level)._asdict()) for (m,c),g in here.groupby(['method','content'])])
+
+# %% ../nbs/34_inspect.ipynb #baacf2a9
+def where_it_pays(points:pd.DataFrame, # of `grid_points`
+                  ours='Ours', without='without IRM') -> list: # a sentence for every cover and label budget
+    "At which cloud contents the mechanism pays on these data"
+    g,words,out = paired_gain(points, ours, without, 'score').dropna(subset='content'),dict(gain='pays at', open='can not be told from nothing at', loss='costs at'),[]
+    for (cover,n),df in g.groupby(['cover','per_class'], dropna=False):
+        said = [f'{w} {", ".join(f"{c:.0%}" for c in df[df.verdict == v].content)}' for v,w in words.items() if (df.verdict == v).any()]
+        out.append(f'On these data, cover {cover:.0%} and {n:g} labels a class, {ours} {"; ".join(said)} cloud content.')
+    return out
+
+def best_methods(points:pd.DataFrame, content) -> pd.DataFrame: # a line a cover, a column a label budget
+    "The best mean at the content nearest to what was asked, by cover and label budget"
+    here = _at(points, content=content)
+    mean = here.groupby(['cover','per_class','method']).score.mean().reset_index()
+    best = mean.loc[mean.groupby(['cover','per_class']).score.idxmax()]
+    return best.assign(what=[f'{r.method} {r.score:.3f}' for r in best.itertuples()]).pivot(index='cover', columns='per_class', values='what')
+
+# %% ../nbs/34_inspect.ipynb #7ae1dc8c
+_OTHERS = ('#009E73','#CC79A7','#E69F00','#56B4E9','#8A8A8A') # of Okabe and Ito, what no modality has
+
+def _method_colours(names, ours): # one modality's methods in its colour, ours in black
+    rest = iter(_OTHERS*len(names))
+    return {m:COLOURS['target'] if m == ours else colour_of(m) if colour_of(m) != COLOURS['target'] else next(rest) for m in names}
+
+def content_panel(curves:pd.DataFrame, # of `content_curves`
+                  content=None, # where somebody stands
+                  score='OA', ours='Ours') -> Panel:
+    "Methods against cloud content, with intervals over seeds"
+    colours,out = _method_colours(sorted(set(curves.method)), ours),[]
+    for k,(m,g) in enumerate(curves.groupby('method')):
+        x = g.content.to_numpy() + 0.004*(k - curves.method.nunique()/2) # side by side
+        out.append(Curve(m, x, g['mean'].to_numpy(), colours[m], '-' if m == ours else _LINES[1 + k % 3], True, g.lo.to_numpy(), g.hi.to_numpy()))
+    return Panel(score, out, 'cloud content', at=content, band=(PAPER_LIMIT, 1.02, "the paper's warning"), xlim=(-.02, 1.02))
+
+def advice_html(a:Advice, best:pd.DataFrame, pays=()) -> str:
+    "Advice, the best methods by cover and budget, and what was found on these data"
+    rows = ''.join(f'<tr><td style="text-align:left">{escape(r.method)}{" =" if r.tied else ""}</td><td>{r.mean:.3f}</td><td>{f"{r.lo:.3f} to {r.hi:.3f}" if r.seeds > 1 else "one seed"}</td><td>{r.seeds}</td></tr>' for r in a.table.itertuples())
+    head = ''.join(f'<th>{n:g} labels a class</th>' for n in best.columns)
+    cells = ''.join(f'<tr><th>cover {c:.0%}</th>' + ''.join(f'<td>{escape(str(v))}</td>' for v in line) + '</tr>' for c,line in zip(best.index, best.to_numpy()))
+    said = ''.join(f'<p style="margin:3px 0">{escape(s)}</p>' for s in (*a.sentences, *pays))
+    return f'<div class="irm-advice" style="display:flex;flex-wrap:wrap;gap:24px;font-size:12px;max-width:1000px;line-height:1.35"><table><tr><th>method</th><th>mean</th><th>interval</th><th>seeds</th></tr>{rows}</table><table><tr><th>best mean</th>{head}</tr>{cells}</table><div>{said}</div></div>'
+
+# %% ../nbs/34_inspect.ipynb #97117224
+class ContentExplorer(Live):
+    "Drag the cloud content, and see which method to use there"
+    def __init__(self, results:pd.DataFrame, # of a grid, as `advise` takes it
+                 score='OA', # the scores to choose from, the first of them or a list
+                 ours='Ours', without='without IRM'):
+        scores = [score] if isinstance(score, str) else list(score)
+        self.points,self.pair = {s:grid_points(results, s) for s in scores},(ours, without)
+        p = self.points[scores[0]]
+        several = lambda k,words: W.SelectionSlider(options=[(words.format(v), float(v)) for v in np.sort(p[k].dropna().unique())], description=k.replace('_', ' '), layout=W.Layout(width='420px'))
+        self.content,self.cover,self.budget = _slide('content', 0., 1., 0.5, 0.01),several('cover', '{:.0%}'),several('per_class', '{:g} labels')
+        self.score,self.page = _drop(scores, 'score'),W.HTML()
+        self.box = W.VBox([W.HBox([self.content, self.cover]), W.HBox([self.budget, self.score]), self.page])
+        for w in (self.content, self.cover, self.budget, self.score): w.observe(self.show, 'value')
+        self.show()
+    @property
+    def advice(self): return advise(self.points[self.score.value], self.content.value, self.cover.value, self.budget.value, 'score', *self.pair)
+    @property
+    def panel(self): return content_panel(content_curves(self.points[self.score.value], self.cover.value, self.budget.value), self.content.value, self.score.value, self.pair[0])
+    def show(self, change=None):
+        p = self.points[self.score.value]
+        pays = where_it_pays(p[(p.cover == self.cover.value) & (p.per_class == self.budget.value)], *self.pair)
+        self.page.value = charts_html([self.panel], 640) + advice_html(self.advice, best_methods(p, self.content.value), pays)
+    def static(self): return charts_figure([self.panel], (6.4, 2.8))
+
+# %% ../nbs/34_inspect.ipynb #1f277cb3
+def queue(logits, features, labelled, n=8) -> np.ndarray: # rows, the most worth first
+    "The next samples to label; fewer where fewer are left"
+    return next_labels(logits, features, min(n, len(logits) - len(set(map(int, labelled)))), sorted(set(map(int, labelled))))
+
+def label_view(pairs:PairedScenes, i:int, logits) -> View: # logits [K]
+    "A sample to be labelled: its pictures and what the network guesses"
+    seen = {k:v for k,v in tiles(pairs, i).items() if k != 'without cloud'} # whoever labels sees what the network sees
+    return View(str(pairs.ids[i]), seen, dict(network=soft_labels(logits).numpy()), pairs.classes, facts=dict(entropy=f'{float(entropy(soft_labels(logits))):.2f} of at most {np.log(len(pairs.classes)):.2f} nats'))
+
+def queue_html(pairs, rows, logits) -> str: # logits [N,K]
+    "The first of some samples to be labelled, and the others small"
+    later = ''.join(img(reflectance_view(pairs.opt[i]), f'later: {pairs.ids[i]}', 48) for i in rows[1:])
+    return label_view(pairs, rows[0], logits[rows[0]]).html() + f'<div style="display:flex;gap:4px;margin-top:8px;align-items:center;font-size:11px"><span>next</span>{later}</div>'
+
+@styled
+def queue_figure(pairs:PairedScenes, rows, # samples
+                 logits, # [N,K]
+                 title=None) -> Plate:
+    "Samples to label next, with the network's guess"
+    fig = Plate(figsize=(1.15*max(4, len(rows)), 2.6), dpi=80, layout='constrained')
+    axs = fig.subplots(2, max(4, len(rows)))
+    for i,(a,b) in zip(rows, axs.T):
+        a.imshow(reflectance_view(pairs.opt[i]))
+        b.imshow(backscatter_view(pairs.sar[i,0], pairs.pols[0], pairs.sar_units), cmap='gray', vmin=0, vmax=1)
+        p = soft_labels(logits[i])
+        a.set_title(f'{pairs.classes[int(p.argmax())]}? {float(p.max()):.2f}', fontsize=6.5)
+        b.set_xlabel(pairs.ids[i], fontsize=6.5)
+    for ax in axs.flat: ax.set(xticks=[], yticks=[], frame_on=False)
+    axs[0,0].set_ylabel('optical')
+    axs[1,0].set_ylabel(f'{pairs.pols[0]}, {_scale(*backscatter_range(pairs.pols[0], pairs.sar_units), pairs.sar_units)}', fontsize=6.5)
+    fig.suptitle(title)
+    return fig
+
+# %% ../nbs/34_inspect.ipynb #15c77ba1
+class LabelHelper(Live):
+    "Label the patches that are worth most, by click"
+    def __init__(self, pairs:PairedScenes, # -1 where there is no label
+                 predictor, # `Predictor` or `Probe`, whose doubts decide
+                 file, # CSV, gone on with where it is there
+                 n=8, # proposals at a time
+                 comp=None):
+        self.pairs,self.file,self.n,self.probe = pairs,Path(file),n,probe(predictor, comp or compute(precision='float32'))
+        self.features = features(self.probe, pairs)
+        with torch.no_grad(): self.logits = self.probe.head(self.features.to(self.probe.comp.device)).float().cpu()
+        at = {s:i for i,s in enumerate(pairs.ids)}
+        self.given = {i:int(k) for i,k in enumerate(pairs.labels) if k >= 0}
+        if self.file.exists(): self.given |= {at[s]:k for s,k in read_labels(self.file, pairs.classes).items() if s in at}
+        self.passed,self.log,self.rows = set(),[],[]
+        self.classes = [_button(c, f'label it {c}', lambda b, k=k: self.give(k)) for k,c in enumerate(pairs.classes)]
+        self.skip,self.back = _button('skip', 'not sure: show another', lambda b: self.give(None)),_button('undo', 'take the last click back', lambda b: self.undo())
+        self.said,self.page = W.Label(),W.HTML()
+        self.box = W.VBox([W.HBox([*self.classes, self.skip, self.back], layout=W.Layout(flex_flow='row wrap')), self.said, self.page])
+        self.show()
+    def show(self):
+        if not self.rows: self.rows = queue(self.logits, self.features, [*self.given, *self.passed], self.n).tolist()
+        self.said.value = f'{len(self.given)} labels in {self.file.name}, {sum(k is not None for _,k in self.log)} of them by click'
+        self.page.value = queue_html(self.pairs, self.rows, self.logits) if self.rows else '<i>Every sample has a label or was skipped.</i>'
+    def static(self): return queue_figure(self.pairs, self.rows, self.logits) if self.rows else note_figure('Every sample has a label or was skipped.')
+
+# %% ../nbs/34_inspect.ipynb #76d05b65
+@patch
+def give(self:LabelHelper, k): # class by number; None passes on
+    "Label the sample that is shown, write the file, and go on"
+    if not self.rows: return
+    i = self.rows.pop(0)
+    self.log.append((i, k))
+    if k is None: self.passed.add(i)
+    else: self.given[i] = k
+    self.write()
+    self.show()
+
+@patch
+def undo(self:LabelHelper):
+    if not self.log: return
+    i,k = self.log.pop()
+    if k is None: self.passed.discard(i)
+    else: del self.given[i]
+    self.rows.insert(0, i)
+    self.write()
+    self.show()
+
+@patch
+def write(self:LabelHelper):
+    if self.given: write_labels(self.file, [self.pairs.ids[i] for i in self.given], list(self.given.values()), self.pairs.classes)
+    else: self.file.unlink(missing_ok=True) # the only click was taken back
