@@ -6,7 +6,7 @@
 __all__ = ['SKIES', 'SOURCES', 'TARGETS', 'PLACELESS', 'TRAININGS', 'STANDIN', 'VARIANTS', 'SGD', 'ONE_AT_A_TIME', 'GRIDS',
            'read_sky', 'read_domain', 'load_domain', 'sky_bank', 'sky_spec', 'configure', 'Cell', 'uncovered',
            'revision', 'measure', 'attempt', 'keep_result', 'read_records', 'results', 'answers', 'product', 'run',
-           'cell_bar', 'local_client', 'grid']
+           'cell_bar', 'local_client', 'remote_client', 'grid']
 
 # %% ../nbs/30_experiments.ipynb #1ceaf391
 import functools, inspect, itertools, json, logging, platform, subprocess, sys, time, traceback, warnings
@@ -170,7 +170,7 @@ class Cell:
     def key(self): return digest({f.name:getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default})[:16]
     @property
     def config(self): return configure(self.preset, self.choices)
-    def __str__(self): return ' · '.join(filter(None, [f'{self.source} → {self.target}', self.sky, self.method, f'seed {self.seed}', *(f'{k}={v}' for k,v in self.choices), 'clear labels'*self.clear_labels]))
+    def __str__(self): return ' · '.join(filter(None, [f'{self.source} → {self.target}', self.sky, self.method, f'seed {self.seed}', f'{self.per_class} a class'*(self.per_class != 20), *(f'{k}={v}' for k,v in self.choices), 'clear labels'*self.clear_labels]))
 
 # %% ../nbs/30_experiments.ipynb #897eb890
 def _count(name, v, least):
@@ -416,13 +416,27 @@ def _by_client(client, cells, store, comp):
     finally: client.cancel(list(jobs))
 
 # %% ../nbs/30_experiments.ipynb #60e6be97
+def _dask():
+    try: import distributed
+    except ImportError as e: raise OptionError('workers', 'no dask.distributed', 'the extra `cluster`', "pip install 'irm_nb[cluster]'") from e
+    return distributed
+
 @contextmanager
 def local_client(n:int # processes
                 ):
     "A client with `n` processes of this machine, one thread each"
-    try: from distributed import Client, LocalCluster
-    except ImportError as e: raise OptionError('workers', 'no dask.distributed', 'the extra `cluster`', "pip install 'irm_nb[cluster]'") from e
-    with LocalCluster(n_workers=n, threads_per_worker=1, processes=True, dashboard_address=':0', silence_logs=logging.ERROR, env=dict(TQDM_DISABLE='1')) as cluster, Client(cluster) as client: yield client
+    d = _dask()
+    with d.LocalCluster(n_workers=_count('workers', n, 1), threads_per_worker=1, processes=True, dashboard_address=':0', silence_logs=logging.ERROR, env=dict(TQDM_DISABLE='1')) as cluster, d.Client(cluster) as client: yield client
+
+@contextmanager
+def remote_client(address:str, # tcp://host:port
+                  timeout=30 # seconds to wait for an answer
+                 ):
+    "A client of a scheduler that is there already, and stays"
+    d = _dask()
+    try: client = d.Client(address, timeout=timeout)
+    except (OSError, ValueError) as e: raise OptionError('scheduler', repr(address), 'the address of a dask scheduler that answers', 'Write what it printed when it started, such as tcp://10.0.0.1:8786.') from e
+    with client: yield client
 
 # %% ../nbs/30_experiments.ipynb #92dd6e6d
 STANDIN = dict(source='aid', target='scenes9', split='groups', preset='standin')
@@ -433,7 +447,7 @@ ONE_AT_A_TIME = [dict(), dict(irm='sample'), dict(irm='control'), dict(normalize
 def _tables(resisc45=None, aid=None, sen12ms_cloud=None, hunan_cloud=None): # folders
     sources = [f'{k}:{v}' for k,v in dict(resisc45=resisc45, aid=aid).items() if v]
     targets = {k:v for k,v in dict(sen12ms_cloud=sen12ms_cloud, hunan_cloud=hunan_cloud).items() if v}
-    if not (sources and targets): raise OptionError('folders', f'{len(sources)} of resisc45 and aid, {len(targets)} of sen12ms_cloud and hunan_cloud', 'at least one of either', "Pass folders=dict(aid='…', hunan_cloud='…').")
+    if not (sources and targets): raise OptionError('folders', f'{len(sources)} of resisc45 and aid, {len(targets)} of sen12ms_cloud and hunan_cloud', 'at least one of either', "Pass folders=dict(aid='…', hunan_cloud='…'); in a shell, --folders aid=… hunan_cloud=…")
     cloudy = lambda k,v: k == 'hunan_cloud' or (Path(v).expanduser()/'opt').is_dir() # as published, clouds are in the pixels
     rows = [n for n,m in METHODS.items() if not m.ours]
     return [dict(source=sources, target=f'{k}:{v}', sky='own' if cloudy(k, v) else 'half', preset='paper', method=rows, seed=range(3)) for k,v in targets.items()]
@@ -445,7 +459,7 @@ GRIDS = dict(
     paper=_tables,
     budgets=lambda: [dict(STANDIN, per_class=[5,10,20,50], method=['Finetune (Opt only)','SL','KDHN','without IRM','Ours'], seed=range(3))],
     repeats=lambda: [dict(STANDIN, method=VARIANTS, seed=range(10))],
-    choices=lambda: [dict(STANDIN, choices=ONE_AT_A_TIME, seed=range(3)), dict(STANDIN, clear_labels=True, seed=range(3))])
+    choices=lambda: [dict(STANDIN, choices=ONE_AT_A_TIME, seed=range(3)), dict(STANDIN, clear_labels=True, seed=range(3)), dict(STANDIN, method='live teachers', seed=range(3))])
 
 def grid(name:str, # of `GRIDS`
          folders=None, # for 'paper': {'resisc45', 'aid', 'sen12ms_cloud', 'hunan_cloud': folder}, those that there are
