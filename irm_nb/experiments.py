@@ -6,7 +6,7 @@
 __all__ = ['SKIES', 'SOURCES', 'TARGETS', 'PLACELESS', 'TRAININGS', 'STANDIN', 'VARIANTS', 'SGD', 'ONE_AT_A_TIME', 'GRIDS',
            'read_sky', 'read_domain', 'load_domain', 'sky_bank', 'sky_spec', 'configure', 'Cell', 'uncovered',
            'revision', 'measure', 'attempt', 'keep_result', 'read_records', 'results', 'answers', 'product', 'run',
-           'cell_bar', 'local_client', 'grid']
+           'cell_bar', 'local_client', 'grid', 'remote_client']
 
 # %% ../nbs/30_experiments.ipynb #1ceaf391
 import functools, inspect, itertools, json, logging, platform, subprocess, sys, time, traceback, warnings
@@ -439,6 +439,470 @@ def _tables(resisc45=None, aid=None, sen12ms_cloud=None, hunan_cloud=None): # fo
     sources = [f'{k}:{v}' for k,v in dict(resisc45=resisc45, aid=aid).items() if v]
     targets = {k:v for k,v in dict(sen12ms_cloud=sen12ms_cloud, hunan_cloud=hunan_cloud).items() if v}
     if not (sources and targets): raise OptionError('folders', f'{len(sources)} of resisc45 and aid, {len(targets)} of sen12ms_cloud and hunan_cloud', 'at least one of either', "Pass folders=dict(aid='…', hunan_cloud='…').")
+    cloudy = lambda k,v: k == 'hunan_cloud' or (Path(v).expanduser()/'opt').is_dir() # as published, clouds are in the pixels
+    rows = [n for n,m in METHODS.items() if not m.ours]
+    return [dict(source=sources, target=f'{k}:{v}', sky='own' if cloudy(k, v) else 'half', preset='paper', method=rows, seed=range(3)) for k,v in targets.items()]
+
+# %% ../nbs/30_experiments.ipynb #a655be4a
+GRIDS = dict(
+    demo=lambda: [dict(method=['Finetune (Opt only)','SL','without IRM','Ours'], seed=range(2), samples=300, per_class=5)],
+    standin=lambda: [dict(STANDIN, sky=['half','hunan'], method=list(METHODS), seed=range(3))],
+    paper=_tables,
+    budgets=lambda: [dict(STANDIN, per_class=[5,10,20,50], method=['Finetune (Opt only)','SL','KDHN','without IRM','Ours'], seed=range(3))],
+    repeats=lambda: [dict(STANDIN, method=VARIANTS, seed=range(10))],
+    choices=lambda: [dict(STANDIN, choices=ONE_AT_A_TIME, seed=range(3)), dict(STANDIN, clear_labels=True, seed=range(3)), dict(STANDIN, method='live teachers', seed=range(3))])
+
+def grid(name:str, # of `GRIDS`
+         folders=None, # for 'paper': {'resisc45', 'aid', 'sen12ms_cloud', 'hunan_cloud': folder}, those that there are
+         **axes # fields of `Cell`, in place of the grid's; a list or a range is an axis
+        ) -> list: # of cells
+    "The cells of a named grid"
+    check_option('grid', name, tuple(GRIDS))
+    if folders and name != 'paper': raise OptionError('folders', f'folders for {name!r}', "none: only 'paper' takes them", 'Name folders in source and target.')
+    for k in axes: check_option('field', k, tuple(f.name for f in fields(Cell)))
+    parts = GRIDS[name](**{check_option('folder', k, ('resisc45','aid','sen12ms_cloud','hunan_cloud')):v for k,v in folders.items()}) if folders else GRIDS[name]()
+    return list(dict.fromkeys(c for part in parts for c in product(**{**part, **axes})))
+
+# %% ../nbs/30_experiments.ipynb #1ceaf391
+import functools, inspect, itertools, json, logging, platform, subprocess, sys, time, traceback, warnings
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import torchvision
+from fastcore.basics import patch
+from safetensors import safe_open
+from tqdm.auto import tqdm
+
+import irm_nb
+from . import datasets, world
+from .clouds import *
+from .core import *
+from .irm import REGULATIONS
+from .methods.all import METHODS
+from .metrics import scores_by
+from .scenes import *
+from .store import Store
+from .train import TrainConfig
+from .transfer import PRESETS, Config, bank
+
+# %% ../nbs/30_experiments.ipynb #1e47c8c9
+SKIES = dict(half={}, hunan=HUNAN_LIKE, clear=dict(content=0), own=None)
+_SKY = {f.name:f.default for f in fields(CloudSpec) if f.name not in ('thickness','bank')}
+
+def _word(text): # 3, 0.3, '0.4..1', 'true' or a word
+    lo,dots,hi = str(text).partition('..')
+    if dots: return _word(lo),_word(hi)
+    for kind in (int, float):
+        try: return kind(text)
+        except ValueError: pass
+    return {'true':True, 'false':False}.get(text, text)
+
+# %% ../nbs/30_experiments.ipynb #6ed5b359
+def _sky_fields(sky):
+    if not isinstance(sky, str): return sky if sky is None else {k:tuple(v) if isinstance(v, list) else v for k,v in dict(sky).items()}
+    head,*rest = sky.split(',')
+    base,rest = ({},[head,*rest]) if '=' in head else (SKIES[check_option('sky', head, tuple(SKIES))],rest)
+    if base is None and rest: raise OptionError('sky', repr(sky), "'own' alone", 'Clouds can not be laid over clouds: leave the rest out, or name another sky.')
+    return base if base is None else base | {k:_word(v) for k,_,v in (r.partition('=') for r in rest)}
+
+def read_sky(sky # name, text or dictionary
+            ) -> tuple: # (short name, fields of `CloudSpec` or None)
+    "A sky and its one name"
+    f = _sky_fields(sky)
+    if f is None: return 'own',None
+    for k in f: check_option('sky', k, tuple(_SKY))
+    check_option('texture', f.get('texture', 'fractal'), TEXTURES)
+    CloudSpec(**{k:v for k,v in f.items() if k != 'texture'}) # says what is out of range
+    f = {k:f[k] for k in _SKY if k in f and f[k] != _SKY[k]}
+    name = next((n for n,g in SKIES.items() if g == f), None)
+    return name or ','.join(f'{k}={"..".join(map(str, v)) if isinstance(v, tuple) else v}' for k,v in f.items()),f
+
+# %% ../nbs/30_experiments.ipynb #1cca85f2
+def _data(name):
+    home = data_home()
+    if home is None: raise UnreadableFile('IRM_NB_DATA', 'no such variable', f'the folder that holds {name}', 'Export IRM_NB_DATA where the cell is run, or name a folder after a colon.')
+    return home/name
+
+SOURCES = dict(
+    world=lambda at, n: world.source(round(0.8*n), seed=0),
+    aid=lambda at, n, size=64: datasets.aid(at, size, progress=False) if at else datasets.scene_folder(_data('aid10_150px'), size=size, progress=False),
+    resisc45=lambda at, n, size=64: datasets.resisc45(at, size, progress=False),
+    scenes=lambda at, n, size=64: datasets.scene_folder(at, size=size, progress=False))
+
+TARGETS = dict(
+    world=lambda at, n: world.target(n, seed=0),
+    scenes9=lambda at, n: datasets.paired_folder(at or _data('scenes9_s1s2'), pols='VH', groups=r'^(\d+)_r', progress=False),
+    sen12ms_cloud=lambda at, n, size=64, per_class=1622: datasets.sen12ms_cloud(at, size, per_class, clouds=None, progress=False),
+    hunan_cloud=lambda at, n, size=64: datasets.hunan_cloud(at, size=size, progress=False),
+    pairs=lambda at, n, size=64, pols=None, groups=None: datasets.paired_folder(at, size=size, pols=pols, groups=groups, progress=False))
+
+PLACELESS = 'world','aid','scenes9' # that need no folder: embedded, or looked for in `data_home()`
+
+# %% ../nbs/30_experiments.ipynb #b2e8f4ed
+def read_domain(role, # 'source' or 'target'
+                text # name[:folder][?option=value&…]
+               ) -> tuple: # (name, folder or None, options)
+    "A domain's name, taken apart"
+    place,_,options = str(text).partition('?')
+    name,_,at = place.partition(':')
+    table = SOURCES if role == 'source' else TARGETS
+    known = list(inspect.signature(table[check_option(role, name, tuple(table))]).parameters)[2:]
+    if not at and name not in PLACELESS: raise OptionError(role, repr(text), f'{name}:FOLDER', 'Write the folder after a colon.')
+    options = dict(o.partition('=')[::2] for o in options.split('&') if o)
+    for k in options: check_option(f'option of {name}', k, tuple(known))
+    return name,at or None,{k:v if k == 'groups' else tuple(v.split(',')) if ',' in v else _word(v) for k,v in options.items()}
+
+@functools.lru_cache(8)
+def load_domain(role, text, samples=0): # -> `SceneSet` or `PairedScenes`; once in a process
+    "What a domain's name says"
+    name,at,options = read_domain(role, text)
+    return (SOURCES if role == 'source' else TARGETS)[name](at, samples, **options)
+
+# %% ../nbs/30_experiments.ipynb #5402ca12
+@functools.lru_cache(2)
+def sky_bank(target) -> np.ndarray: # uint8 [M,h,w]
+    "Textures for texture='real': from real pairs, or composed ones for the embedded world"
+    if read_domain('target', target)[0] != 'world': return cloud_bank(opacity_from_pairs(*datasets.cloud_pairs(_data('rice_clouds'), progress=False)))
+    ground = world.target(96, seed=1)
+    under = ground.with_clouds(CloudSpec(content=1, cover=(0.3, 1), thin=0, seed='bank'))
+    return cloud_bank(opacity_from_pairs(under.opt, ground.opt))
+
+def sky_spec(sky, target) -> CloudSpec: # None for 'own'
+    "The sky of a name, over a target"
+    f = read_sky(sky)[1]
+    if f is None: return None
+    return CloudSpec(**f, bank=sky_bank(target)) if f.get('texture') == 'real' else CloudSpec(**f)
+
+# %% ../nbs/30_experiments.ipynb #3f2038e2
+TRAININGS = tuple(f.name for f in fields(Config) if isinstance(f.default, TrainConfig))
+_SCALARS = tuple(f.name for f in fields(Config) if f.name not in TRAININGS)
+_EVERY = tuple(f.name for f in fields(TrainConfig))
+_WORDS = dict(irm=REGULATIONS, adapt_mode=('full','head'), distil_on=('unlabelled','train'), optimizer=('adam','sgd'), schedule=('cosine','constant'))
+
+def _set(o, k, v):
+    "`o` with the field `k` set to `v`, if `v` is of its kind"
+    old = getattr(o, k)
+    if k in _WORDS: check_option(k, v, _WORDS[k])
+    fits = isinstance(v, bool) if isinstance(old, bool) else not isinstance(v, bool) and isinstance(v, (int,float) if isinstance(old, float) else int if isinstance(old, int) else (str, type(None)))
+    if not fits: raise OptionError(k, repr(v), f'something like {old!r}', 'Write a value of that kind.')
+    return replace(o, **{k:v})
+
+# %% ../nbs/30_experiments.ipynb #613017a5
+def configure(preset:str, # of `PRESETS`
+              choices=() # ((name, value), …)
+             ) -> Config:
+    "A preset with some choices made otherwise"
+    cfg = PRESETS[check_option('preset', preset, tuple(PRESETS))]
+    for k,v in sorted(dict(choices).items(), key=lambda c: '.' in c[0]): # one training's own choice comes last
+        part,_,name = k.rpartition('.')
+        if part: check_option('choice', part, TRAININGS); check_option(f'choice {part}.', name, _EVERY)
+        else: check_option('choice', k, (*_SCALARS, *_EVERY, *(f'{t}.…' for t in TRAININGS)))
+        if k in _SCALARS: cfg = _set(cfg, k, v)
+        else: cfg = replace(cfg, **{t:_set(getattr(cfg, t), name, v) for t in ([part] if part else TRAININGS)})
+    return cfg
+
+# %% ../nbs/30_experiments.ipynb #597698f0
+@dataclass(frozen=True)
+class Cell:
+    "One training and its test"
+    source: str = 'world' # a name of `SOURCES`, with its folder
+    target: str = 'world' # of `TARGETS`
+    method: str = 'Ours' # of `METHODS`
+    seed: int = 0 # draws split, labels and training
+    per_class: int = 20 # labels of each class; a class with fewer gives all it has
+    split: str = 'random' # or 'groups': no scene of origin on both sides
+    sky: str = 'half' # a name of `SKIES`, or differences from one
+    preset: str = 'demo' # of `PRESETS`
+    choices: tuple = () # ((name, value), …): what `Config` has otherwise
+    clear_labels: bool = False # the labelled optical images without their clouds
+    samples: int = 1000 # size of the embedded world's target; its source has four fifths of it. 0 where the world has no part
+    def __post_init__(self): _canonical(self)
+    @property
+    def key(self): return digest({f.name:getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default})[:16]
+    @property
+    def config(self): return configure(self.preset, self.choices)
+    def __str__(self): return ' · '.join(filter(None, [f'{self.source} → {self.target}', self.sky, self.method, f'seed {self.seed}', f'{self.per_class} a class'*(self.per_class != 20), *(f'{k}={v}' for k,v in self.choices), 'clear labels'*self.clear_labels]))
+
+# %% ../nbs/30_experiments.ipynb #897eb890
+def _count(name, v, least):
+    if isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < least: raise OptionError(name, repr(v), f'a whole number, at least {least}', 'Write it without a point.')
+    return int(v)
+
+def _canonical(c:Cell):
+    "Check a cell, and write each field in its one way"
+    put = lambda k,v: object.__setattr__(c, k, v)
+    uses = {read_domain(role, getattr(c, role))[0] for role in ('source','target')}
+    check_option('method', c.method, tuple(METHODS)); check_option('split', c.split, ('random','groups'))
+    put('sky', read_sky(c.sky)[0]); put('clear_labels', bool(c.clear_labels))
+    put('seed', _count('seed', c.seed, 0)); put('per_class', _count('per_class', c.per_class, 1))
+    put('samples', _count('samples', c.samples, 2) if 'world' in uses else 0)
+    put('choices', tuple(sorted((k,v) for k,v in dict(c.choices).items())))
+    configure(c.preset, c.choices)
+
+# %% ../nbs/30_experiments.ipynb #80813511
+@functools.lru_cache(2)
+def _pairs(target, samples, sky):
+    spec,pairs = sky_spec(sky, target),load_domain('target', target, samples)
+    return pairs if spec is None else pairs.with_clouds(spec)
+
+def uncovered(train:PairedScenes, # under composed clouds
+              L # indices of the labelled
+             ) -> PairedScenes:
+    "The same pairs, the labelled ones without their clouds"
+    if train.clear is None: raise OptionError('clear_labels', 'pairs whose ground under the cloud is not known', 'clouds that were composed', "Name another sky than 'own', or leave clear_labels out.")
+    new = {k:getattr(train, k).copy() for k in ('opt','alpha','kind','cover')}
+    for k in new: new[k][L] = train.clear[L] if k == 'opt' else 0
+    return replace(train, **new, _fp=None)
+
+# %% ../nbs/30_experiments.ipynb #249e494e
+@functools.lru_cache(1)
+def _task(source, target, samples, sky, split, seed, per_class, clear_labels):
+    least = dict(min_train=1, min_test=1) if read_domain('target', target)[0] == 'world' else dict(min_train=20, min_test=5)
+    train,test = _pairs(target, samples, sky).split(split, seed=seed, **least)
+    L = train.label_budget(per_class, seed=seed, short='cap')
+    return Task(load_domain('source', source, samples), uncovered(train, L) if clear_labels else train, test, L, seed)
+
+@patch
+def task(self:Cell) -> Task:
+    "Its data: the same for all methods"
+    where = {role:self.samples if read_domain(role, getattr(self, role))[0] == 'world' else 0 for role in ('source','target')}
+    return _task(self.source, self.target, max(where.values()), self.sky, self.split, self.seed, self.per_class, self.clear_labels)
+
+# %% ../nbs/30_experiments.ipynb #f6544895
+@functools.cache
+def revision() -> str:
+    "Commit of the checkout that this code runs from, or the version"
+    root = Path(irm_nb.__file__).parent.parent
+    ask = ['git','-C',str(root),'describe','--always','--dirty','--abbrev=12','--exclude','*']
+    if not (root/'.git').exists(): return irm_nb.__version__
+    try: return subprocess.run(ask, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    except (OSError, subprocess.SubprocessError): return irm_nb.__version__
+
+def _about(cell):
+    "What is known of a cell before it is run"
+    row = asdict(cell) | dict(choices=','.join(f'{k}={v}' for k,v in cell.choices))
+    versions = dict(irm_nb=irm_nb.__version__, torch=torch.__version__, torchvision=torchvision.__version__, python=platform.python_version())
+    return dict(key=cell.key, **row, error=None, uses=METHODS[cell.method].uses, config=digest(cell.config), started=time.strftime('%Y-%m-%dT%H:%M:%S%z'), revision=revision(), **versions)
+
+# %% ../nbs/30_experiments.ipynb #730f576b
+def _forget_peak():
+    try: Path('/proc/self/clear_refs').write_text('5')
+    except OSError: pass
+    if torch.cuda.is_available(): torch.cuda.reset_peak_memory_stats()
+
+def _peak(comp):
+    "Megabytes, of the process and of the GPU"
+    gpu = torch.cuda.max_memory_allocated(comp.device)/2**20 if comp.device.startswith('cuda') else None
+    try: import resource
+    except ImportError: return dict(peak_mb=None, gpu_mb=gpu) # Windows
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return dict(peak_mb=round(most/2**(20 if sys.platform == 'darwin' else 10), 1), gpu_mb=gpu)
+
+# %% ../nbs/30_experiments.ipynb #7dc3a493
+def _stage_seconds(store, name, key):
+    with safe_open(store.path/f'{name}-{key}.safetensors', 'pt') as f: return json.loads(f.metadata()['notes'])['about']['seconds']
+
+def _cost(store, log):
+    "From the log of one call"
+    stages = {(name, key):how for name,key,how,_ in log}
+    return dict(trained_s=round(sum(_stage_seconds(store, *s) for s in stages), 2), stages=len(stages), built=sum(how == 'built' for _,_,how,_ in log))
+
+# %% ../nbs/30_experiments.ipynb #6d81ed66
+def _scores(test, predicted):
+    parts = {} if test.kind is None else dict(cloudy=test.cloudy, clear=~test.cloudy)
+    by = scores_by(test.labels, predicted, len(test.classes), **parts)
+    number = lambda x: None if np.isnan(x) else float(x)
+    out = {f'{k}{"" if part == "all" else "_" + part}':v for part,s in by.items() for k,v in dict(n=s.n, OA=number(s.oa), AA=number(s.aa), kappa=number(s.kappa)).items()}
+    return out | dict(recall=dict(zip(test.classes, map(number, by['all'].recall))))
+
+def _answers(test, logits):
+    "What was answered on every test pair"
+    p = torch.softmax(logits.float(), 1)
+    cover = np.full(len(test), np.nan, np.float32) if test.cover is None else test.cover
+    return pd.DataFrame(dict(id=test.ids, group=test.groups or test.ids, label=test.labels, predicted=p.argmax(1).numpy(), cloudy=test.cloudy, cover=cover, p_max=p.amax(1).numpy()))
+
+# %% ../nbs/30_experiments.ipynb #885c70bc
+def measure(cell:Cell, store:Store, comp:Compute) -> tuple: # (dictionary, one line of `answers` for each test pair)
+    "Train a cell, or take it from the store, and test it"
+    _forget_peak()
+    task,n,start = cell.task(),len(store.log),time.perf_counter()
+    p = METHODS[cell.method](task, cell.config, store, comp)
+    logits = bank(p, task.test, store, comp) if p.key else p.logits(task.test, comp)
+    seconds,a = time.perf_counter() - start,_answers(task.test, logits)
+    data = dict(data_source=task.source.fingerprint, data_train=task.train.fingerprint, data_test=task.test.fingerprint, labelled=len(task.labelled), train=len(task.train))
+    where = dict(parameters=sum(w.numel() for w in p.model().parameters()), stage=p.key, device=comp.device, precision=comp.precision, hardware=comp.name(), threads=torch.get_num_threads())
+    return dict(**_scores(task.test, a.predicted.to_numpy()), seconds=round(seconds, 2), **_cost(store, store.log[n:]), **_peak(comp), **where, **data),a
+
+# %% ../nbs/30_experiments.ipynb #dfce2158
+def attempt(cell:Cell, store=None, # `Store`, or its folder
+            comp:Compute=None) -> tuple: # (record, answers or None)
+    "Run a cell; an error is a record too"
+    about,start = _about(cell),time.perf_counter()
+    try: got,a = measure(cell, store if isinstance(store, Store) else Store(store), comp or compute())
+    except Exception as e: return about | dict(error=f'{type(e).__name__}: {e}'.split('\n')[0], traceback=traceback.format_exc(), seconds=round(time.perf_counter() - start, 2)),None
+    return about | got,a
+
+# %% ../nbs/30_experiments.ipynb #c41614b1
+def _file(out, what, key): return Path(out)/what/f'{key}.{dict(cells="json", answers="npz", errors="txt")[what]}'
+
+def keep_result(out, # folder
+                record, a=None): # what `attempt` gave
+    "Write one cell's result"
+    record = dict(record)
+    if text := record.pop('traceback', None):
+        with atomic_file(_file(out, 'errors', record['key'])) as f: f.write_text(text, encoding='utf-8')
+    else: _file(out, 'errors', record['key']).unlink(missing_ok=True)
+    if a is not None:
+        with atomic_file(_file(out, 'answers', record['key'])) as f, open(f, 'wb') as h: np.savez_compressed(h, **{k:v.to_numpy().astype(str) if k in ('id','group') else v.to_numpy() for k,v in a.items()})
+    write_json(_file(out, 'cells', record['key']), record)
+
+def read_records(out) -> dict: # {key: record}
+    "All results of a folder; a file that can't be read counts as none"
+    found = {}
+    for f in sorted((Path(out)/'cells').glob('*.json')):
+        try: found[f.stem] = dict(json.loads(f.read_text(encoding='utf-8')), key=f.stem)
+        except (OSError, ValueError, TypeError) as e: warnings.warn(f'{f} can not be read ({e}): its cell is run again.', stacklevel=2)
+    return found
+
+# %% ../nbs/30_experiments.ipynb #336ab672
+def _frame(records):
+    rows = [{k:v for k,v in r.items() if k != 'recall'} | {f'recall_{c}':v for c,v in (r.get('recall') or {}).items()} for r in records]
+    names = list(dict.fromkeys(k for r in sorted(rows, key=len, reverse=True) for k in r))
+    return pd.DataFrame(rows, columns=names)
+
+def results(out, # folder of `run`
+            cells=None # only these, in their order; those without a result are left out
+           ) -> pd.DataFrame: # one row a cell; `error` is empty where all went well
+    "The table of a folder"
+    found = read_records(out)
+    return _frame(list(found.values()) if cells is None else [found[c.key] for c in dict.fromkeys(cells) if c.key in found])
+
+def _write_table(out, records):
+    with atomic_file(Path(out)/'results.csv') as f: _frame(records).to_csv(f, index=False)
+
+# %% ../nbs/30_experiments.ipynb #817e2ead
+def answers(out, # folder of `run`
+            cell # a `Cell`, its key, or a row of `results`
+           ) -> pd.DataFrame: # id, group (scene of origin), label, predicted, cloudy, cover, p_max
+    "What a cell's network answered on every test pair"
+    key = cell if isinstance(cell, str) else cell['key'] if isinstance(cell, (dict, pd.Series)) else cell.key
+    f = _file(out, 'answers', key)
+    if not f.is_file(): raise UnreadableFile(f, 'no such file', 'answers of a finished cell', 'Run the cell first; one that failed has none.')
+    with np.load(f, allow_pickle=False) as z: return pd.DataFrame({k:z[k] for k in z.files})
+
+# %% ../nbs/30_experiments.ipynb #8e1259ec
+def product(**axes # fields of `Cell`; a list or a range is an axis
+           ) -> list: # of cells
+    "Every combination"
+    values = [list(v) if isinstance(v, (list, range)) else [v] for v in axes.values()]
+    return list(dict.fromkeys(Cell(**dict(zip(axes, v))) for v in itertools.product(*values)))
+
+# %% ../nbs/30_experiments.ipynb #4e4de2a5
+def _queue(cells, spread):
+    tasks = {}
+    for c in cells: tasks.setdefault(replace(c, method='Ours', preset='demo', choices=()), []).append(c)
+    if not spread: return [c for group in tasks.values() for c in group]
+    return [c for row in itertools.zip_longest(*tasks.values()) for c in row if c is not None]
+
+# %% ../nbs/30_experiments.ipynb #ec2b6d60
+def _done(record, cell): return record is not None and not record.get('error') and record.get('config') == digest(cell.config)
+
+def _serial(cells, store, comp, out, bar):
+    for c in _queue(cells, False):
+        bar.set_description(str(c))
+        f = _file(out, 'cells', c.key)
+        there = read_records(out).get(c.key) if f.exists() else None # another process may have been quicker
+        yield (c, there, None) if _done(there, c) else (c, *attempt(c, store, comp))
+
+# %% ../nbs/30_experiments.ipynb #c5a1d4c0
+def run(cells, # list of `Cell`
+        store=None, # `Store` or its folder; the default store without one
+        client=None, # of `dask.distributed`: its workers run the cells
+        out='runs/grid', # folder of results; it may hold those of other grids
+        comp:Compute=None # device and precision; None lets each process choose
+       ) -> pd.DataFrame: # of `results`, one row for each cell
+    "Run the cells that have no result yet"
+    cells,out,store = list(dict.fromkeys(cells)),Path(out),store if isinstance(store, Store) else Store(store)
+    with atomic_file(out/'cells'/'.open'): pass # refused now rather than after the first training
+    found = read_records(out)
+    todo = [c for c in cells if not _done(found.get(c.key), c)]
+    with cell_bar(len(cells), len(cells) - len(todo)) as bar, closing(_serial(todo, store, comp, out, bar) if client is None else _by_client(client, todo, store, comp)) as stream:
+        for cell,record,a in stream:
+            found[cell.key] = record
+            if a is not None or record.get('error'): keep_result(out, record, a)
+            if record.get('error'): bar.write(f'{cell}: {record["error"]}', file=sys.stderr)
+            _write_table(out, found.values())
+            bar.update()
+    _write_table(out, read_records(out).values())
+    return results(out, cells)
+
+def cell_bar(total, done):
+    "Cells done, and the time that is left at the rate so far"
+    live = sys.stderr.isatty() or 'ipykernel' in sys.modules
+    return tqdm(total=total, initial=done, unit='cell', leave=False, dynamic_ncols=True, smoothing=0, mininterval=0.3 if live else 30)
+
+# %% ../nbs/30_experiments.ipynb #c34e690c
+def _errand(cell, store, comp):
+    "A function that runs a cell wherever it is sent"
+    what,place,device = asdict(cell),str(store.path.resolve()),comp and (comp.device, comp.precision)
+    def there():
+        import importlib
+        e = importlib.import_module('irm_nb.experiments')
+        return e.attempt(e.Cell(**what), place, device and e.Compute(*device))
+    return there
+
+def _lost(cell, error):
+    "The record of a cell that came back without one"
+    return _about(cell) | dict(error=f'{type(error).__name__}: {error}'.split('\n')[0], traceback=''.join(traceback.format_exception(error)))
+
+def _by_client(client, cells, store, comp):
+    "Each cell is one task of the scheduler"
+    if not hasattr(client, 'submit'): raise OptionError('client', type(client).__name__, 'a client of dask.distributed', 'Pass Client(address), or None to run here.')
+    from distributed import as_completed
+    jobs = {client.submit(_errand(c, store, comp), key=f'{c.key}-{time.time_ns()}', priority=-i):c for i,c in enumerate(_queue(cells, True))}
+    try:
+        for f in as_completed(jobs):
+            error = f.exception()
+            yield (jobs[f], *(f.result() if error is None else (_lost(jobs[f], error), None)))
+    finally: client.cancel(list(jobs))
+
+# %% ../nbs/30_experiments.ipynb #60e6be97
+def _dask():
+    try: import distributed
+    except ImportError as e: raise OptionError('workers', 'no dask.distributed', 'the extra `cluster`', "pip install 'irm_nb[cluster]'") from e
+    return distributed
+
+@contextmanager
+def local_client(n:int # processes
+                ):
+    "A client with `n` processes of this machine, one thread each"
+    d = _dask()
+    with d.LocalCluster(n_workers=_count('workers', n, 1), threads_per_worker=1, processes=True, dashboard_address=':0', silence_logs=logging.ERROR, env=dict(TQDM_DISABLE='1')) as cluster, d.Client(cluster) as client: yield client
+
+@contextmanager
+def remote_client(address:str, # tcp://host:port
+                  timeout=30 # seconds to wait for an answer
+                 ):
+    "A client of a scheduler that is there already, and stays"
+    d = _dask()
+    try: client = d.Client(address, timeout=timeout)
+    except (OSError, ValueError) as e: raise OptionError('scheduler', repr(address), 'the address of a dask scheduler that answers', 'Write what it printed when it started, such as tcp://10.0.0.1:8786.') from e
+    with client: yield client
+
+# %% ../nbs/30_experiments.ipynb #92dd6e6d
+STANDIN = dict(source='aid', target='scenes9', split='groups', preset='standin')
+VARIANTS = ['without IRM','Ours','control','sample level','normalised']
+SGD = {f'{t}.{k}':v for t in ('auxiliary','target') for k,v in dict(optimizer='sgd', lr=0.01).items()}
+ONE_AT_A_TIME = [dict(), dict(irm='sample'), dict(irm='control'), dict(normalize=True), dict(tau=0.5), dict(tau=0.9), dict(balanced=True), dict(adapt_mode='head'), dict(distil_on='train'), SGD]
+
+def _tables(resisc45=None, aid=None, sen12ms_cloud=None, hunan_cloud=None): # folders
+    sources = [f'{k}:{v}' for k,v in dict(resisc45=resisc45, aid=aid).items() if v]
+    targets = {k:v for k,v in dict(sen12ms_cloud=sen12ms_cloud, hunan_cloud=hunan_cloud).items() if v}
+    if not (sources and targets): raise OptionError('folders', f'{len(sources)} of resisc45 and aid, {len(targets)} of sen12ms_cloud and hunan_cloud', 'at least one of either', "Pass folders=dict(aid='…', hunan_cloud='…'); in a shell, --folders aid=… hunan_cloud=…")
     cloudy = lambda k,v: k == 'hunan_cloud' or (Path(v).expanduser()/'opt').is_dir() # as published, clouds are in the pixels
     rows = [n for n,m in METHODS.items() if not m.ours]
     return [dict(source=sources, target=f'{k}:{v}', sky='own' if cloudy(k, v) else 'half', preset='paper', method=rows, seed=range(3)) for k,v in targets.items()]

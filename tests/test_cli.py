@@ -1,24 +1,22 @@
 """The console script, as a shell runs it: help, bad input in one line, a tiny job."""
-import csv, json, os, subprocess, sys
+import csv, json, subprocess, sys
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, command, environment
 
 TINY = 'train --samples 120 --per-class 1 --epochs 1 --tau 0.1 --rows ours --device cpu --precision float32'.split()
 
-def irm_run(*args, cwd=None, **env):
-    env = {k: v for k,v in os.environ.items() if not k.startswith('IRM_NB_')} | dict(PYTHONPATH=str(ROOT), CUDA_VISIBLE_DEVICES='') | env
-    return subprocess.run([sys.executable, '-c', 'import sys; from irm_nb.cli import main; sys.exit(main())', *map(str, args)], text=True, capture_output=True, env=env, cwd=cwd, timeout=500)
+def irm_run(*args, cwd=None, **env): return subprocess.run(command(*args), text=True, capture_output=True, env=environment(**env), cwd=cwd, timeout=500)
 
-@pytest.mark.parametrize('args', [['--help'], ['train','--help'], ['bench','--help']])
+@pytest.mark.parametrize('args', [['--help'], ['train','--help'], ['grid','--help'], ['bench','--help']])
 def test_help(args):
     done = irm_run(*args)
-    assert done.returncode == 0 and 'irm_run train' in done.stdout + 'irm_run train'*(args[0] == 'bench')
+    assert done.returncode == 0 and (f'irm_run {args[0]}' if args[1:] else 'irm_run train') in done.stdout
     assert not done.stderr
 
 def test_help_names_only_what_works():
     said = irm_run('--help').stdout
-    assert 'train' in said and 'bench' in said and 'grid' not in said and ' map' not in said
+    assert all(c in said for c in ('train','grid','bench')) and ' map' not in said
 
 def test_help_needs_no_heavy_import():
     code = 'import sys\nfrom irm_nb.cli import main\ntry: main(["train","--help"])\nexcept SystemExit: pass\nprint(sorted({"torch","numpy","pandas","rasterio"} & set(sys.modules)))'
@@ -46,3 +44,16 @@ def test_train(tmp_path):
     assert (tmp_path/'out'/'predictors'/'ours-0'/'weights.safetensors').is_file()
     other = irm_run(*TINY, '--tau', '0.2', '--store', tmp_path/'store', '--out', tmp_path/'out')
     assert other.returncode == 2 and 'results of another job (tau differ)' in other.stderr
+
+def test_grid(tmp_path):
+    "A cell that ends and one that can't be: the table has the one, and the exit code speaks of the other"
+    one = *'grid demo --methods sl --seeds 1 --samples 120 --per-class 1 --device cpu --precision float32'.split(), '--store', tmp_path/'store', '--out', tmp_path/'out'
+    done = irm_run(*one, '--set', 'epochs=1')
+    assert done.returncode == 0 and '| SL' in done.stdout and '1 of 1 cells have a result' in done.stdout, done.stderr
+    failed = irm_run(*one, '--set', 'epochs=1', '--sky', 'own', '--clear-labels')
+    assert failed.returncode == 1 and '1 of 1 cells failed' in failed.stderr and 'were composed' in failed.stderr and 'Traceback' not in failed.stderr
+    both = irm_run(*one, '--set', 'epochs=1', '--list')
+    assert both.returncode == 0 and both.stdout.startswith('have')
+    assert [r['error'] != '' for r in csv.DictReader(open(tmp_path/'out'/'results.csv'))].count(True) == 1
+    refused = irm_run(*one, '--sky', 'grey')
+    assert refused.returncode == 2 and "'hunan'" in refused.stderr and len(refused.stderr.strip().splitlines()) == 1

@@ -1,8 +1,8 @@
 """A job killed again and again ends in the same bits as one that was left alone."""
-import os, signal, subprocess, sys, time
+import signal, subprocess
 import pytest
 
-from conftest import ROOT
+from conftest import command, environment, kill_when
 
 JOB = 'train --samples 120 --per-class 1 --epochs 2 --tau 0.1 --rows ours --device cpu --precision float32'.split()
 
@@ -11,25 +11,12 @@ def banks(store): return len(list(store.glob('logits-*.safetensors')))
 def checkpoint(store): return any(store.glob('work/*/checkpoint.safetensors'))
 MOMENTS = {'f_pre between epochs': checkpoint, 'F1 between epochs': lambda s: banks(s) == 1 and checkpoint(s), 'F2 between epochs': lambda s: banks(s) == 3 and checkpoint(s)}
 
-def start(store, out):
-    env = {k: v for k,v in os.environ.items() if not k.startswith('IRM_NB_')} | dict(PYTHONPATH=str(ROOT), CUDA_VISIBLE_DEVICES='')
-    return subprocess.Popen([sys.executable, '-c', 'import sys; from irm_nb.cli import main; sys.exit(main())', *JOB, '--store', str(store), '--out', str(out)],
-                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=env)
-
-def kill_when(moment, store, out, timeout=300):
-    "Start the job, SIGKILL it as soon as `moment(store)` holds; False when it ended before"
-    p,end = start(store, out),time.time() + timeout
-    while p.poll() is None and not moment(store):
-        assert time.time() < end, 'the moment never came'
-        time.sleep(0.005)
-    p.send_signal(signal.SIGKILL)
-    p.communicate()
-    return p.returncode == -signal.SIGKILL
+def start(store, out): return subprocess.Popen(command(*JOB, '--store', store, '--out', out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment())
 
 @pytest.mark.skipif(not hasattr(signal, 'SIGKILL'), reason='needs SIGKILL')
 def test_killed_and_resumed(tmp_path):
     whole,broken = tmp_path/'whole',tmp_path/'broken'
-    for name,moment in MOMENTS.items(): assert kill_when(moment, broken/'store', broken/'out'), f'not killed: {name}'
+    for name,moment in MOMENTS.items(): assert kill_when(lambda: moment(broken/'store'), start(broken/'store', broken/'out')), f'not killed: {name}'
     assert not (broken/'out'/'results.csv').exists()
     for d in (broken, whole):
         p = start(d/'store', d/'out')
