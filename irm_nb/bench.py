@@ -4,15 +4,17 @@
 
 # %% auto #0
 __all__ = ['BENCH', 'EPOCHS', 'COMPARATOR', 'seconds', 'interleave', 'bench_row', 'Skipped', 'bench', 'Between', 'noise_pairs',
-           'bare_step', 'distil_row', 'PairFiles', 'write_pairs', 'cores', 'naive_loader', 'naive_epoch',
-           'naive_transfer', 'naive_losses', 'our_transfer', 'untrained_source', 'naive_ratio', 'naive_row',
-           'comparator_home', 'install_comparator', 'clouds_ratios', 'clouds_row', 'fresh', 'import_row', 'cpu_name',
-           'machine', 'bench_table']
+           'step', 'bare_step', 'distil_row', 'bare_epoch', 'steps_beside', 'grid_ratio', 'grid_row', 'PairFiles',
+           'write_pairs', 'cores', 'naive_loader', 'naive_epoch', 'naive_transfer', 'naive_losses', 'our_transfer',
+           'untrained_source', 'naive_ratio', 'naive_row', 'comparator_home', 'install_comparator', 'clouds_ratios',
+           'clouds_row', 'fresh', 'import_row', 'cpu_name', 'machine', 'bench_table']
 
 # %% ../nbs/36_bench.ipynb #90deba23
-import importlib.util, json, os, platform, shutil, subprocess, sys, tempfile, time
+import copy, importlib.util, json, os, platform, shutil, subprocess, sys, tempfile, time
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -22,7 +24,7 @@ import torchvision.transforms.functional as TF
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from . import world
+from . import experiments, train, world
 from .clouds import CloudSpec, cloud_opacity, compose
 from .core import *
 from .distill import soft_cross_entropy, soft_labels
@@ -30,7 +32,7 @@ from .irm import Regulator, discrepancy_ratio, modality_losses, regulated_loss
 from .models import googlenet, new_model, resnet50
 from .scenes import Batches, PairedScenes, Task, channel_stats, sar_channels
 from .store import Store
-from .train import TrainConfig, _epoch, new_optimizer, train_mode
+from .train import TrainConfig, _epoch, epoch_rows, new_optimizer, train_mode
 from .transfer import Config, Predictor, distil, train_target
 
 # %% ../nbs/36_bench.ipynb #81c37630
@@ -102,18 +104,20 @@ def noise_pairs(n, k=10, size=64) -> PairedScenes: # for timing: the arithmetic 
     return PairedScenes(opt=rng.integers(0, 256, (n,3,size,size), dtype=np.uint8), sar=rng.normal(-12, 4, (n,2,size,size)).astype(np.float32),
                         labels=np.arange(n) % k, classes=tuple(map(str, range(k))), ids=range(n))
 
+def step(m, opt, x, y, comp):
+    "A supervised step on a ready batch, nothing around it"
+    with comp.autocast(): logits = m(x)
+    opt.zero_grad(set_to_none=True)
+    F.cross_entropy(logits.float(), y).backward()
+    opt.step()
+    _sync(comp)
+
 def bare_step(comp, batch=64, k=10): # -> a function that does one step
-    "GoogLeNet's supervised step on a ready batch, nothing around it"
+    "GoogLeNet's"
     m = train_mode(new_model('googlenet', k, 6, 'bare').to(comp.device))
     opt,y = new_optimizer(TrainConfig(), m.parameters()),(torch.arange(batch) % k).to(comp.device)
     x = torch.randn(batch, 6, 64, 64).to(comp.device, memory_format=torch.channels_last)
-    def step():
-        with comp.autocast(): logits = m(x)
-        opt.zero_grad(set_to_none=True)
-        F.cross_entropy(logits.float(), y).backward()
-        opt.step()
-        _sync(comp)
-    return step
+    return partial(step, m, opt, x, y, comp)
 
 # %% ../nbs/36_bench.ipynb #1c2cfaf8
 @bench_row('distil', '≤ 1.05')
@@ -127,6 +131,44 @@ def distil_row(quick):
     rows = torch.arange(batch*(n + warm)) % len(pairs)
     _epoch(m, new_optimizer(cfg, m.parameters()), Batches(pairs, 'both', channel_stats(pairs, 'both'), comp), rows, loss, cfg, 0, ('bench',), bar)
     return [a/b for a,b in bar.pairs[warm:]]
+
+# %% ../nbs/36_bench.ipynb #a288b4a6
+def bare_epoch(m, batches, rows, cfg, every=4) -> float: # seconds
+    "The steps of an epoch of `fit`, and nothing around them"
+    m,todo = train_mode(copy.deepcopy(m)),epoch_rows(rows, torch.Generator().manual_seed(0), cfg.batch)
+    opt,comp = new_optimizer(cfg, (p for p in m.parameters() if p.requires_grad)),batches.comp
+    ready = [(batches(r), torch.zeros(len(r), dtype=torch.int64, device=comp.device)) for r in todo[::every]]
+    step(m, opt, *ready[0], comp)
+    spent = sum(seconds(partial(step, m, opt, x, y, comp)) for x,y in ready)
+    return spent*sum(map(len, todo))/sum(len(y) for _,y in ready)
+
+@contextmanager
+def steps_beside(): # gives {'bare', 'paused'}: seconds of bare steps, and seconds that measuring them took
+    "Within, each epoch of any training is followed by its bare steps"
+    spent = dict(bare=0., paused=0.)
+    def epoch(m, opt, batches, rows, loss, cfg, *args):
+        logs,start = _epoch(m, opt, batches, rows, loss, cfg, *args),time.perf_counter()
+        spent['bare'] += bare_epoch(m, batches, rows, cfg)
+        spent['paused'] += time.perf_counter() - start
+        return logs
+    with mock.patch.object(train, '_epoch', epoch): yield spent
+
+# %% ../nbs/36_bench.ipynb #e2cbb1b0
+def grid_ratio(cells, comp) -> float:
+    "Seconds of `run` over seconds of its networks' bare steps"
+    for f in (experiments.load_domain, experiments.sky_bank, experiments._pairs, experiments._task): f.cache_clear()
+    with tempfile.TemporaryDirectory() as d, steps_beside() as spent:
+        start = time.perf_counter()
+        got = experiments.run(cells, Store(Path(d)/'store'), out=Path(d)/'out', comp=comp)
+        whole = time.perf_counter() - start
+    if got.error.notna().any(): raise Skipped(f'a cell failed: {got.error.dropna().iloc[0]}')
+    return (whole - spent['paused'])/spent['bare']
+
+@bench_row('grid', '≤ 1.5')
+def grid_row(quick):
+    "The demo grid's four rows at demo size, from an empty store, over the bare steps of the networks that it trains"
+    small = dict(samples=120, per_class=2, choices=dict(epochs=1, tau=0.1)) if quick else dict(samples=1000, per_class=20)
+    return [grid_ratio(experiments.grid('demo', seed=[i], **small), compute()) for i in range(1 if quick else 3)]
 
 # %% ../nbs/36_bench.ipynb #4021b177
 class PairFiles(Dataset):

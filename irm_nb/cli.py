@@ -16,7 +16,7 @@ from pathlib import Path
 # %% ../nbs/37_cli.ipynb #4e2ab838
 DEFAULT_ROWS = ('Finetune (Opt only)','SL','KDHN','without IRM','Ours','sample level')
 PRESET_NAMES = ('demo','standin','paper')
-GRID_NAMES = ('demo','standin','paper','budgets','repeats','choices')
+GRID_NAMES = ('demo','standin','paper','content','budgets','repeats','choices')
 
 ABOUT = '''Optical knowledge carried to cloudy optical-SAR pairs.
 
@@ -81,6 +81,7 @@ GRID_EXAMPLES = '''grids:
   demo       four rows, two seeds, on the embedded (synthetic) world
   standin    every row under two skies, three seeds: AID to the ten classes of scenes9, in IRM_NB_DATA
   paper      the rows of Tables I-IV on the folders that --folders names
+  content    four rows at ten cloud contents, 0.1 to 1: what Fig. 9 needs
   budgets    five rows with 5, 10, 20 and 50 labels of each class
   repeats    ten seeds of IRM, its absence, its variants and its control
   choices    what the method leaves open, changed one thing at a time

@@ -184,7 +184,7 @@ def proxy_a_distance(a, b, # features of two domains [N,F], [M,F]
     if n < 2*folds: raise OptionError('a, b', f'{len(a)} and {len(b)} samples', f'at least {2*folds} of either', 'Take more samples, or fewer folds.')
     x = np.concatenate([np.asarray(f, np.float64)[_some(len(f), n, 'domains', seed)] for f in (a, b)])
     domain,dims = np.repeat([0,1], n),min(dims, x.shape[1], 2*n*(folds - 1)//folds)
-    clf = make_pipeline(StandardScaler(), PCA(dims, svd_solver='full'), LogisticRegression(max_iter=1000))
+    clf = make_pipeline(StandardScaler(), PCA(dims, random_state=0), LogisticRegression(max_iter=1000))
     right = cross_val_score(clf, x, domain, cv=StratifiedKFold(folds, shuffle=True, random_state=derive_seed('folds', seed) % 2**32))
     return float(2*(1 - 2*(1 - right.mean())))
 
@@ -199,13 +199,21 @@ def mmd(a, b, # features of two domains [N,F], [M,F]
         factors=(0.5,1,2) # widths of the kernels, in h
        ) -> float: # squared discrepancy, unbiased; 0 to 2
     "Maximum mean discrepancy of two domains, squared"
-    a,b = (torch.as_tensor(np.asarray(f), dtype=torch.float64) for f in (a, b))
-    h = max(bandwidth or median_distance(torch.cat([a, b])), 1e-12)
-    def k(x, y):
-        d = torch.cdist(x, y, compute_mode='donot_use_mm_for_euclid_dist')**2
-        return sum((-d/2/(q*h)**2).exp() for q in factors)/len(factors)
-    def within(x): return (k(x, x).sum() - len(x))/len(x)/(len(x) - 1)
-    return float(within(a) + within(b) - 2*k(a, b).mean())
+    h,(a,b) = bandwidth or median_distance(np.concatenate([a, b])),_centred(a, b)
+    return _discrepancy(*(_kernels(x, y, h, factors) for x,y in ((a,a), (b,b), (a,b))))
+
+def _centred(*sets): # products of large numbers would drown small distances
+    sets = [torch.as_tensor(np.asarray(f), dtype=torch.float64) for f in sets]
+    middle = torch.cat(sets).mean(0)
+    return [x - middle for x in sets]
+
+def _kernels(x, y, h, factors=(0.5,1,2)): # [N,F], [M,F] -> [N,M]
+    d = torch.cdist(x, y).square_()
+    return sum((d/(-2*(q*max(h, 1e-12))**2)).exp_() for q in factors)/len(factors)
+
+def _discrepancy(k_a, k_b, k_ab): # kernels within either domain, and between
+    within = lambda k: (k.sum() - k.trace())/len(k)/(len(k) - 1)
+    return float(within(k_a) + within(k_b) - 2*k_ab.mean())
 
 # %% ../nbs/32_explain.ipynb #b74d761c
 def domain_features(predictor, # of three channels: f_pre, f_S
@@ -227,15 +235,21 @@ def domain_gaps(sets:dict, # of `domain_features`
                 least=20, # samples that a part needs
                 seed=0) -> pd.DataFrame: # modality, part, n, pad, mmd (squared)
     "Distance from the source to each modality of the target, by cover: eq. (4) in numbers"
-    source,half = np.asarray(sets['source']),_some(len(sets['source']), len(sets['source'])//2, 'halves', seed)
-    h,out = median_distance(np.concatenate([np.asarray(f) for f in sets.values()])),[]
-    def add(modality, part, a, b):
+    x,h,out = dict(zip(sets, _centred(*sets.values()))),median_distance(np.concatenate([np.asarray(f) for f in sets.values()])),[]
+    source,(one,other) = x['source'],_halves(len(x['source']), seed)
+    k_s = _kernels(source, source, h)
+    def add(modality, part, a, b, *kernels):
         enough = min(len(a), len(b)) >= least
-        out.append(dict(modality=modality, part=part, n=len(b), pad=proxy_a_distance(a, b, seed=seed) if enough else np.nan, mmd=mmd(a, b, h) if enough else np.nan))
-    add('source', 'other half', source[half], np.delete(source, half, 0))
+        out.append(dict(modality=modality, part=part, n=len(b), pad=proxy_a_distance(a, b, seed=seed) if enough else np.nan, mmd=_discrepancy(*kernels) if enough else np.nan))
+    add('source', 'other half', source[one], source[other], k_s[one][:,one], k_s[other][:,other], k_s[one][:,other])
     for m in ('optical','SAR'):
-        for part,rows in _parts(cover_masks(cover, edges), len(sets[m])).items(): add(m, part, source, np.asarray(sets[m])[rows])
+        k_m,k_sm = _kernels(x[m], x[m], h),_kernels(source, x[m], h)
+        for part,rows in _parts(cover_masks(cover, edges), len(x[m])).items(): add(m, part, source, x[m][rows], k_s, k_m[rows][:,rows], k_sm[:,rows])
     return pd.DataFrame(out)
+
+def _halves(n, seed):
+    one = _some(n, n//2, 'halves', seed)
+    return one,np.setdiff1d(np.arange(n), one)
 
 # %% ../nbs/32_explain.ipynb #c1782e0f
 def filter_audit(logits:torch.Tensor, # teacher's [N,K]
