@@ -15,7 +15,7 @@ import base64, io, re
 from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
-from textwrap import fill
+from textwrap import fill, wrap
 
 import ipywidgets as W
 import matplotlib as mpl
@@ -480,9 +480,12 @@ def charts_html(panels, width=_W) -> str:
 
 # %% ../nbs/34_inspect.ipynb #1b8f1cd8
 @styled
-def charts_figure(panels, size=(3., 2.8)) -> Plate: # inches of one panel
+def charts_figure(panels, size=(3., 2.8), # inches of one panel
+                  said=()) -> Plate: # sentences above
     "The same panels by Matplotlib"
-    fig = Plate(figsize=(size[0]*len(panels), size[1]), dpi=80, layout='constrained')
+    lines = [l for s in said for l in wrap(s, int(18*size[0]*len(panels)), subsequent_indent='   ')]
+    fig = Plate(figsize=(size[0]*len(panels), size[1] + .14*len(lines)), dpi=80, layout='constrained')
+    if lines: fig.suptitle('\n'.join(lines), x=.01, ha='left', fontsize=7)
     for ax,p in zip(fig.subplots(1, len(panels), squeeze=False)[0], panels):
         if p.band: ax.axvspan(*p.band[:2], color=COLOURS['neutral'], alpha=.14, lw=0, label=p.band[2])
         for c in p.curves:
@@ -627,7 +630,7 @@ class ContentExplorer(Live):
         p = self.points[self.score.value]
         pays = where_it_pays(p[(p.cover == self.cover.value) & (p.per_class == self.budget.value)], *self.pair)
         self.page.value = charts_html([self.panel], 640) + advice_html(self.advice, best_methods(p, self.content.value), pays)
-    def static(self): return charts_figure([self.panel], (6.4, 2.8))
+    def static(self): return charts_figure([self.panel], (6.4, 2.8), self.advice.sentences)
 
 # %% ../nbs/34_inspect.ipynb #1f277cb3
 def queue(logits, features, labelled, n=8) -> np.ndarray: # rows, the most worth first
