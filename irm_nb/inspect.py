@@ -498,7 +498,7 @@ def charts_figure(panels, size=(3., 2.8), # inches of one panel
         if p.names: ax.set_xticks(range(len(p.names)), p.names)
         else: ax.xaxis.set_major_locator(MaxNLocator(5, integer=np.ptp(p.limits[0]) > 3))
     key = {l:h for ax in fig.axes for h,l in zip(*ax.get_legend_handles_labels())}
-    fig.legend(key.values(), key, loc='outside lower center', ncols=min(4, len(key)))
+    fig.legend(key.values(), key, loc='outside lower center', ncols=min(len(key), int(size[0]*len(panels)/1.2)))
     return fig
 
 # %% ../nbs/34_inspect.ipynb #531c418c
