@@ -599,13 +599,17 @@ def content_panel(curves:pd.DataFrame, # of `content_curves`
         out.append(Curve(m, x, g['mean'].to_numpy(), colours[m], '-' if m == ours else _LINES[1 + k % 3], True, g.lo.to_numpy(), g.hi.to_numpy()))
     return Panel(score, out, 'cloud content', at=content, band=(PAPER_LIMIT, 1.02, "the paper's warning"), xlim=(-.02, 1.02))
 
+_CELL = '<td style="text-align:left;padding:1px 12px 1px 0">'
+def _rows_html(rows): return f'<table>{"".join("<tr>" + "".join(f"{_CELL}{c}</td>" for c in r) + "</tr>" for r in rows)}</table>'
+
 def advice_html(a:Advice, best:pd.DataFrame, pays=()) -> str:
     "Advice, the best methods by cover and budget, and what was found on these data"
-    rows = ''.join(f'<tr><td style="text-align:left">{escape(r.method)}{" =" if r.tied else ""}</td><td>{r.mean:.3f}</td><td>{f"{r.lo:.3f} to {r.hi:.3f}" if r.seeds > 1 else "one seed"}</td><td>{r.seeds}</td></tr>' for r in a.table.itertuples())
-    head = ''.join(f'<th>{n:g} labels a class</th>' for n in best.columns)
-    cells = ''.join(f'<tr><th>cover {c:.0%}</th>' + ''.join(f'<td>{escape(str(v))}</td>' for v in line) + '</tr>' for c,line in zip(best.index, best.to_numpy()))
+    bold = lambda words: [f'<b>{escape(w)}</b>' for w in words]
+    rows = [(escape(r.method) + ' ='*r.tied, f'{r.mean:.3f}', f'{r.lo:.3f} to {r.hi:.3f}' if r.seeds > 1 else 'one seed', r.seeds) for r in a.table.itertuples()]
+    cells = [(*bold([f'cover {c:.0%}']), *(escape(str(v)) for v in line)) for c,line in zip(best.index, best.to_numpy())]
+    tables = _rows_html([bold(['method','mean','interval','seeds']), *rows]) + _rows_html([bold(['best mean', *(f'{n:g} labels a class' for n in best.columns)]), *cells])
     said = ''.join(f'<p style="margin:3px 0">{escape(s)}</p>' for s in (*a.sentences, *pays))
-    return f'<div class="irm-advice" style="display:flex;flex-wrap:wrap;gap:24px;font-size:12px;max-width:1000px;line-height:1.35"><table><tr><th>method</th><th>mean</th><th>interval</th><th>seeds</th></tr>{rows}</table><table><tr><th>best mean</th>{head}</tr>{cells}</table><div>{said}</div></div>'
+    return f'<div class="irm-advice" style="display:flex;flex-wrap:wrap;gap:24px;font-size:12px;max-width:1000px;line-height:1.35">{tables}<div>{said}</div></div>'
 
 # %% ../nbs/34_inspect.ipynb #97117224
 class ContentExplorer(Live):

@@ -48,6 +48,9 @@ def lab(lab_root):
     env = {k: v for k,v in os.environ.items() if k != 'MPLBACKEND'}
     env |= {f'JUPYTER_{k}_DIR': str(root/k.lower()) for k in ('CONFIG', 'DATA', 'RUNTIME')} | dict(IPYTHONDIR=str(root/'ipython'), JUPYTER_PREFER_ENV_PATH='1')
     if not PICTURES: env['IRM_NB_STORE'] = str(root/'store')
+    quiet = root/'config'/'lab'/'user-settings'/'@jupyterlab'/'apputils-extension'/'notification.jupyterlab-settings' # nobody is asked about news
+    quiet.parent.mkdir(parents=True)
+    quiet.write_text('{"fetchNews": "false"}')
     options = dict(ip='127.0.0.1', port=port, root_dir=root, allow_root=True, disable_check_xsrf=True, password='')
     args = [f'--ServerApp.{k}={v}' for k,v in options.items()] + ['--IdentityProvider.token=', '--LabApp.expose_app_in_browser=True',
         '--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate', '--LabApp.extension_manager=readonly', '--LabApp.news_url=']
