@@ -718,3 +718,712 @@ def undo(self:LabelHelper):
 def write(self:LabelHelper):
     if self.given: write_labels(self.file, [self.pairs.ids[i] for i in self.given], list(self.given.values()), self.pairs.classes)
     else: self.file.unlink(missing_ok=True) # the only click was taken back
+
+# %% ../nbs/34_inspect.ipynb #d5e9fc83
+import base64, io, re
+from dataclasses import dataclass, field, replace
+from html import escape
+from pathlib import Path
+from textwrap import fill, wrap
+
+import ipywidgets as W
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import torch
+from fastcore.basics import patch
+from matplotlib.ticker import MaxNLocator
+
+from . import clouds
+from .core import *
+from .distill import *
+from .explain import *
+from .figures import COLOURS, Plate, backscatter_range, backscatter_view, colour_of, column, reflectance_view, styled
+from .irm import discrepancy_ratio, information_contribution
+from .scenes import *
+from .train import predict_logits
+
+# %% ../nbs/34_inspect.ipynb #9f2ecf16
+def png(rgb # uint8, or float in 0-1 [H,W,3]
+       ) -> bytes:
+    "An image as a PNG file"
+    with io.BytesIO() as f:
+        mpl.image.imsave(f, np.ascontiguousarray(rgb), format='png', pil_kwargs=dict(compress_level=1))
+        return f.getvalue()
+
+def text64(data): return base64.b64encode(data).decode()
+
+def img(rgb, alt, width=100): # pixels on the page
+    "An image as HTML"
+    return f'<img alt="{escape(alt)}" width="{width}" style="image-rendering:pixelated;display:block" src="data:image/png;base64,{text64(png(rgb))}">'
+
+# %% ../nbs/34_inspect.ipynb #4d465a61
+RATIO_RANGE = (0., 15.) # dB between the two polarisations
+
+def _grey(a): return np.repeat(np.asarray(a, np.float32)[...,None], 3, -1)
+def _scale(lo, hi, units='dB'): return f'{lo:g} to {hi:g} ' + ('dB' if units == 'dB' else '(8 bits)')
+
+def tiles(pairs:PairedScenes, i:int) -> dict: # name -> (RGB float [H,W,3], scale in words)
+    "The pictures that one sample has"
+    out,units = {},pairs.sar_units
+    if pairs.clear is not None: out['without cloud'] = reflectance_view(pairs.clear[i]),''
+    if pairs.alpha is not None: out['opacity'] = _grey(pairs.alpha[i]/255),'0 to 1'
+    out['optical'] = reflectance_view(pairs.opt[i]),''
+    for p,pol in enumerate(pairs.pols): out[pol] = _grey(backscatter_view(pairs.sar[i,p], pol, units)),_scale(*backscatter_range(pol, units), units)
+    if units == 'dB' and len(pairs.pols) == 2:
+        d = sar_difference(pairs, i)
+        out['VV−VH'] = _grey(np.clip((d - RATIO_RANGE[0])/np.ptp(RATIO_RANGE), 0, 1)),_scale(*RATIO_RANGE)
+    return out
+
+def sar_difference(pairs, i): return channels(pairs, 'sar', [i])[0,2].numpy() # dB [H,W]
+
+# %% ../nbs/34_inspect.ipynb #dcc06f6e
+def map_tiles(maps # [2,H,W] of `saliency`: optical, SAR, in nats a pixel; None for two grey squares in their place
+             ) -> dict: # as `tiles`
+    "Saliency maps as pictures, on one scale"
+    if maps is None: return {f'{n} map':(np.full((2,2,3), .9), '…') for n in ('optical','SAR')}
+    top = max(float(np.abs(maps).max()), 1e-12)
+    paint = lambda m: mpl.colormaps['PuOr'](0.5 + 0.5*np.asarray(m)/top)[...,:3]
+    return {f'{n} map':(paint(m), f'± {top:.2g} nats') for n,m in zip(('optical','SAR'), maps)}
+
+# %% ../nbs/34_inspect.ipynb #2da2aa67
+@dataclass(eq=False)
+class View:
+    "One sample and what networks make of it"
+    title: str
+    tiles: dict # name -> (RGB [H,W,3], words below it)
+    opinions: dict # network -> probabilities [K]
+    classes: tuple
+    truth: int = -1
+    facts: dict = field(default_factory=dict) # name -> words
+    compare: dict = None # network -> probabilities [K]
+    most: int = 12 # classes shown
+    @property
+    def shown(self): # of many classes the likeliest, the truth among them, in the order of the labels
+        p = np.max([*self.opinions.values(), *(self.compare or {}).values()], axis=0)
+        if self.truth >= 0: p = np.where(np.arange(len(p)) == self.truth, 2, p)
+        return np.sort(np.argsort(-p, kind='stable')[:self.most])
+
+# %% ../nbs/34_inspect.ipynb #1c7517f4
+def _bar(p, colour, mark=None): # one cell of the table, 92 pixels wide
+    inner = f'<div style="position:absolute;height:100%;width:{100*p:.1f}%;background:{colour};opacity:.75"></div>'
+    if mark is not None: inner += f'<div style="position:absolute;height:100%;left:{100*mark:.1f}%;border-left:2px solid #888"></div>'
+    return f'<td style="padding:1px 4px"><div style="position:relative;width:92px;height:14px;background:#8882">{inner}<span style="position:absolute;right:2px;font-size:10px;line-height:14px">{p:.2f}</span></div></td>'
+
+@patch
+def table_html(self:View) -> str:
+    "Classes down, networks across"
+    head = ''.join(f'<th style="color:{colour_of(n)};text-align:left;padding:0 4px">{escape(n)}<br>{escape(self.classes[int(p.argmax())])}</th>' for n,p in self.opinions.items())
+    rows = []
+    for k in self.shown:
+        name = f'<b>{escape(self.classes[k])} ✓</b>' if k == self.truth else escape(self.classes[k])
+        bars = ''.join(_bar(float(p[k]), colour_of(n), None if self.compare is None else float(self.compare[n][k])) for n,p in self.opinions.items())
+        rows.append(f'<tr><td style="text-align:right;white-space:nowrap">{name}</td>{bars}</tr>')
+    return f'<table style="border-collapse:collapse;line-height:1.2;font-size:11px"><tr><th></th>{head}</tr>{"".join(rows)}</table>'
+
+# %% ../nbs/34_inspect.ipynb #bc1dd81f
+@patch
+def html(self:View) -> str:
+    "For a live page: 850 pixels wide, as JupyterLab leaves on a screen of 1280, less where there is less room"
+    pictures = ''.join(f'<figure style="margin:0;line-height:1.25;font-size:11px"><figcaption>{escape(n)}</figcaption>{img(rgb, n)}<span style="opacity:.7">{escape(s)}</span></figure>' for n,(rgb,s) in self.tiles.items())
+    facts = ''.join(f'<tr><td style="text-align:left;opacity:.7;padding-right:8px;white-space:nowrap;vertical-align:top">{escape(k)}</td><td style="text-align:left">{escape(v)}</td></tr>' for k,v in self.facts.items())
+    row = 'display:flex;flex-wrap:wrap;align-items:flex-start;gap:5px'
+    return f'<div class="irm-view" style="max-width:1000px"><b>{escape(self.title)}</b><div style="{row}">{pictures}</div><div style="{row};gap:20px;margin-top:6px">{self.table_html()}<table style="font-size:11px;line-height:1.35;max-width:310px">{facts}</table></div></div>'
+
+# %% ../nbs/34_inspect.ipynb #3638c1cc
+def _opinion_axis(ax, v, name):
+    k,y = v.shown,np.arange(len(v.shown))
+    ax.barh(y, v.opinions[name][k], .75, color=colour_of(name), alpha=.75)
+    if v.compare is not None: ax.vlines(v.compare[name][k], y - .45, y + .45, color=COLOURS['neutral'], lw=1.4)
+    ax.set(xlim=(0, 1), ylim=(len(y) - .5, -.5), xticks=(0, .5, 1))
+    ax.set_title(f'{name}: {v.classes[int(v.opinions[name].argmax())]}', color=colour_of(name), loc='left', fontsize=7)
+    ax.set_yticks(y, [f'{v.classes[j]}{" ✓" if j == v.truth else ""}' for j in k])
+
+@patch
+@styled
+def figure(self:View) -> Plate:
+    "For paper, and for whoever has no kernel"
+    fig = Plate(figsize=(9.2, 1.5 + .55 + .17*len(self.shown)), dpi=80, layout='constrained')
+    top,low = fig.subfigures(2, 1, height_ratios=(1.5, .55 + .17*len(self.shown)))
+    for ax,(n,(rgb,s)) in zip(top.subplots(1, max(8, len(self.tiles))), self.tiles.items()):
+        ax.imshow(rgb)
+        ax.set_title(n, fontsize=7)
+        ax.set_xlabel(s, fontsize=6.5)
+    for ax in top.axes: ax.set(xticks=[], yticks=[], frame_on=False)
+    axs = low.subplots(1, len(self.opinions) + 1, width_ratios=[1]*len(self.opinions) + [1.7])
+    for ax,n in zip(axs, self.opinions): _opinion_axis(ax, self, n)
+    for ax in axs[1:-1]: ax.set_yticklabels([])
+    axs[-1].axis('off')
+    axs[-1].text(0, 1, '\n'.join(fill(f'{k}: {t}', 46, subsequent_indent='    ') for k,t in self.facts.items()), va='top', fontsize=7, linespacing=1.5, transform=axs[-1].transAxes)
+    low.supxlabel('probability', fontsize=7)
+    fig.suptitle(self.title, fontsize=8)
+    return fig
+
+# %% ../nbs/34_inspect.ipynb #55ed5963
+@styled
+def note_figure(words):
+    "A figure that says why there is nothing to see"
+    fig = Plate(figsize=(6, .5), dpi=80)
+    fig.text(.01, .5, words, va='center')
+    return fig
+
+# %% ../nbs/34_inspect.ipynb #dc120fed
+@dataclass(eq=False)
+class Jury:
+    "Networks, and what they all said of the same pairs"
+    pairs: PairedScenes
+    probes: dict # name -> Probe
+    logits: dict # name -> [N,K]
+    truth: np.ndarray # labels [N], -1 where unknown
+    tau: float = 0.7 # F1's filter
+    balanced: bool = False
+    @property
+    def speaker(self): # whose choices are explained
+        both = [n for n,p in self.probes.items() if p.modality == 'both']
+        return 'target' if 'target' in self.probes else (both or list(self.probes))[-1]
+    @property
+    def target(self): # [N]: the class that is explained, the true one where it is known
+        return np.where(self.truth >= 0, self.truth, self.logits[self.speaker].argmax(1).numpy())
+    def opinions(self, i): return {n:soft_labels(z[i]).numpy() for n,z in self.logits.items()}
+    def __repr__(self): return f'Jury: {", ".join(self.probes)} on {len(self.pairs)} pairs'
+
+# %% ../nbs/34_inspect.ipynb #4d5d1ee1
+def jury(pairs:PairedScenes,
+         networks:dict, # name -> `Predictor` or `Probe`; 'source', 'optical', 'SAR' and 'target' have parts to play
+         logits:dict=None, # name -> [N,K], where they are at hand
+         truth=None, # labels [N]; None takes those of the pairs
+         tau=0.7, balanced=False, # F1's filter
+         comp:Compute=None) -> Jury:
+    "Ask every network about every pair, once"
+    if not networks or not len(pairs): raise OptionError('networks, pairs', f'{len(networks)} networks and {len(pairs)} pairs', 'at least one of either', 'Pass {"target": predictor}.')
+    for n,p in networks.items():
+        if tuple(p.classes) != pairs.classes: raise LabelError(f'networks[{n!r}]', ', '.join(p.classes), ', '.join(pairs.classes), 'Pass networks that were trained for the classes of these pairs.')
+    probes = {n:probe(p, comp or compute(precision='float32')) for n,p in networks.items()}
+    ask = lambda p: predict_logits(p.model, Batches(pairs, p.modality, p.stats, p.comp, limit=0))
+    said = {n:(logits or {}).get(n) for n in probes}
+    said = {n:ask(probes[n]) if z is None else torch.as_tensor(z).float().cpu() for n,z in said.items()}
+    truth = pairs.labels if truth is None else np.asarray(truth)
+    for n,z in said.items():
+        if z.shape != (len(pairs), len(pairs.classes)): raise ShapeError(f'logits[{n!r}]', list(z.shape), f'[{len(pairs)},{len(pairs.classes)}]', 'Pass the answers to these pairs, in their order.')
+    return Jury(pairs, probes, said, truth, tau, balanced)
+
+# %% ../nbs/34_inspect.ipynb #fbb9709b
+def sample_table(j:Jury) -> pd.DataFrame: # a line a sample
+    "What can be known of every sample without looking at it"
+    said = {n:z.argmax(1).numpy() for n,z in j.logits.items()}
+    t = pd.DataFrame(dict(id=j.pairs.ids, truth=j.truth, said=said[j.speaker], cloudy=j.pairs.cloudy))
+    if j.pairs.cover is not None: t['cover'] = j.pairs.cover
+    t['wrong'] = (t.truth >= 0) & (t.said != t.truth)
+    if len(teachers := [n for n in ('source','optical','SAR') if n in said]) > 1: t['disagree'] = np.ptp([said[n] for n in teachers], axis=0) > 0
+    if {'optical','SAR'} <= set(said):
+        s = [information_contribution(j.logits[n]) for n in ('optical','SAR')]
+        t['s_opt'],t['s_sar'],t['rho_opt'],t['rho_sar'] = (v.numpy() for v in (*s, *discrepancy_ratio(*s, level='sample')))
+    if 'source' in said:
+        y = soft_labels(j.logits['source'])
+        t['sure'],t['kept'] = y.amax(1).numpy(),keep(y, j.tau, j.balanced).numpy()
+    t['confidence'] = soft_labels(j.logits[j.speaker]).amax(1).numpy()
+    return t.join(shapley(j.probes[j.speaker], j.pairs, j.target)[['phi_opt','phi_sar']])
+
+# %% ../nbs/34_inspect.ipynb #673999d6
+WHICH = {'all samples':None, 'wrong':'wrong', 'right':'not wrong and truth >= 0', 'teachers disagree':'disagree', 'teachers agree':'not disagree', 'kept by the filter':'kept', 'left out by the filter':'not kept'}
+ORDERS = {'as given':None, 'highest ρ, optical':'-rho_opt', 'highest ρ, SAR':'-rho_sar', 'most cover':'-cover', 'least sure':'confidence', 'optical spoke loudest for it':'-phi_opt', 'SAR spoke loudest for it':'-phi_sar', 'SAR spoke against it':'phi_sar'}
+SKIES = {'any sky':None, 'cloudy':'cloudy', 'clear':'not cloudy'}
+
+def possible(options, t): # those whose column is there
+    return [k for k,q in options.items() if q is None or set(re.findall(r'[a-z_]+', q)) - {'not','and'} <= set(t)]
+
+def choose(t:pd.DataFrame, # of `sample_table`
+           cls=-1, # class by number, -1 for any
+           sky='any sky', which='all samples', order='as given') -> np.ndarray: # rows
+    "Samples that answer a description, in an order"
+    for name,v,options in (('sky', sky, SKIES), ('which', which, WHICH), ('order', order, ORDERS)): check_option(name, v, possible(options, t))
+    m = np.ones(len(t), bool) if cls < 0 else ((t.truth if (t.truth >= 0).any() else t.said) == cls).to_numpy()
+    for q in filter(None, (SKIES[sky], WHICH[which])): m = m & t.eval(q).to_numpy(bool)
+    rows = np.flatnonzero(m)
+    key = t.eval(ORDERS[order]).to_numpy()[rows] if ORDERS[order] else rows
+    return rows[np.argsort(key, kind='stable')]
+
+# %% ../nbs/34_inspect.ipynb #fcd081a2
+def _facts(j, t, i):
+    "What the table says of sample `i`, in words"
+    r,name = t.loc[i],lambda k: j.pairs.classes[int(k)]
+    yield 'truth',name(r.truth) if r.truth >= 0 else 'unknown'
+    yield f'{j.speaker} says',f'{name(r.said)}, {r.confidence:.2f}' + ('' if r.truth < 0 else ' ✗' if r.wrong else ' ✓')
+    if j.pairs.kind is not None: yield 'cloud',('none','thin','thick')[j.pairs.kind[i]] + (f', cover {r.cover:.2f}' if 'cover' in t and r.cloudy else '')
+    if 'disagree' in t: yield 'teachers','disagree' if r.disagree else 'agree'
+    if 's_opt' in t:
+        yield 'S',f'optical {r.s_opt:.2f}, SAR {r.s_sar:.2f}'
+        yield 'ρ of this sample',f'optical {r.rho_opt:.2f}, SAR {r.rho_sar:.2f}'
+    if 'kept' in t: yield 'filter of F1',f'{"kept" if r.kept else "left out"}: source {r.sure:.2f}, τ = {j.tau:g}' + (', balanced'*j.balanced)
+    yield 'Shapley value',f'optical {r.phi_opt:+.2f}, SAR {r.phi_sar:+.2f} nats for {name(j.target[i])}'
+
+def sample_view(j:Jury, t:pd.DataFrame, # of `sample_table`
+                i:int, steps=8, # of the saliency's path; 0 leaves the maps grey
+                blur=5 # pixels over which the maps are averaged for the eye
+               ) -> View:
+    "Everything about one sample"
+    maps = saliency(j.probes[j.speaker], j.pairs, [i], j.target[[i]], steps, blur)[0].numpy() if steps else None
+    return View(str(j.pairs.ids[i]), tiles(j.pairs, i) | map_tiles(maps), j.opinions(i), j.pairs.classes, int(j.truth[i]), dict(_facts(j, t, i)))
+
+# %% ../nbs/34_inspect.ipynb #1deda3f9
+class Live:
+    "A widget where a kernel runs, a picture where none does"
+    def _repr_mimebundle_(self, **kwargs):
+        return self.box._repr_mimebundle_(**kwargs) | {'text/plain':type(self).__name__, 'image/png':text64(self.static()._repr_png_())}
+
+def _drop(options, what): return W.Dropdown(options=options, description=what, layout=W.Layout(width='270px'), style=dict(description_width='60px'))
+class _Button(W.Button): # `on_click` keeps what a callback raises from whoever calls `click`; this one doesn't
+    def __init__(self, words, tip, act):
+        super().__init__(description=words, tooltip=tip, layout=W.Layout(width='auto'))
+        self.act = act
+    def click(self): self.act()
+def _slide(what, lo, hi, value, step=None, **kw):
+    kind,args = (W.IntSlider,{}) if step is None else (W.FloatSlider,dict(step=step))
+    return kind(value=value, min=lo, max=hi, description=what, layout=W.Layout(width='420px'), style=dict(description_width='80px'), **args, **kw)
+
+# %% ../nbs/34_inspect.ipynb #aa8a9e18
+class SampleInspector(Live):
+    "Browse samples, and see what every network makes of them"
+    def __init__(self, pairs:PairedScenes, networks, # as `jury` takes them
+                 folder='views', # where views are saved
+                 **kwargs): # of `jury`
+        self.jury,self.folder = jury(pairs, networks, **kwargs),Path(folder)
+        self.table = t = sample_table(self.jury)
+        self.cls = _drop([('any class', -1), *((c, k) for k,c in enumerate(pairs.classes))], 'class')
+        self.sky,self.which,self.order = (_drop(possible(o, t), what) for o,what in ((SKIES,'sky'), (WHICH,'show'), (ORDERS,'order')))
+        self.at = _slide('sample', 1, len(t), 1)
+        self.back,self.on = _Button('◀', 'previous', lambda: self.step(-1)),_Button('▶', 'next', lambda: self.step(1))
+        self.keep,self.said,self.page = _Button('save view', 'as a PNG', lambda: self.save()),W.Label(),W.HTML()
+        self.box = W.VBox([W.HBox([self.cls, self.sky]), W.HBox([self.which, self.order]), W.HBox([self.at, self.back, self.on, self.keep]), self.said, self.page])
+        for w in (self.cls, self.sky, self.which, self.order): w.observe(self.pick, 'value')
+        self.at.observe(self.show, 'value')
+        self.pick()
+
+# %% ../nbs/34_inspect.ipynb #592bafb8
+@patch
+def pick(self:SampleInspector, change=None):
+    "Filter and sort, and go to the first"
+    self.rows = choose(self.table, self.cls.value, self.sky.value, self.which.value, self.order.value)
+    self.at.unobserve(self.show, 'value')
+    self.at.value,self.at.max = 1,max(1, len(self.rows))
+    self.at.observe(self.show, 'value')
+    self.show()
+
+@patch
+def step(self:SampleInspector, n): self.at.value = min(max(self.at.value + n, 1), self.at.max)
+
+@patch(as_prop=True)
+def view(self:SampleInspector): # of the sample that is shown; None where no sample answers
+    return sample_view(self.jury, self.table, self.rows[self.at.value - 1]) if len(self.rows) else None
+
+@patch
+def show(self:SampleInspector, change=None):
+    n = len(self.rows)
+    self.said.value = f'{self.at.value} of {n}' if n else ''
+    for steps in (0, 8) if n else (): self.page.value = sample_view(self.jury, self.table, self.rows[self.at.value - 1], steps).html()
+    if not n: self.page.value = '<i>No sample is like that.</i>'
+
+# %% ../nbs/34_inspect.ipynb #f42b046a
+@patch
+def save(self:SampleInspector) -> Path: # PNG, named by the sample's id
+    "Write the view that is shown"
+    if (v := self.view) is None: return
+    self.folder.mkdir(parents=True, exist_ok=True)
+    path = self.folder/(re.sub(r'[^\w.-]+', '_', v.title) + '.png')
+    with atomic_file(path) as f: f.write_bytes(v.figure()._repr_png_())
+    self.said.value = f'written: {path}'
+    return path
+
+@patch
+def static(self:SampleInspector): return self.view.figure() if len(self.rows) else note_figure('No sample is like that.')
+
+# %% ../nbs/34_inspect.ipynb #c09ada53
+def under_sky(pairs:PairedScenes, i:int, spec:clouds.CloudSpec) -> PairedScenes: # the one sample
+    "One sample as `pairs.with_clouds(spec)` would show it"
+    one,table = pairs.subset([i]),clouds.assign(spec, pairs.ids)[[i]]
+    ground = one.opt if one.clear is None else one.clear
+    alpha = clouds.cloud_opacity(spec, one.ids, pairs.size, table, workers=1)
+    opt = clouds.compose(ground, alpha, shadow=spec.shadow, workers=1)
+    return replace(one, opt=opt, clear=ground, alpha=alpha, kind=table.kind, cover=clouds.cover(alpha), _fp=None)
+
+# %% ../nbs/34_inspect.ipynb #1477edd1
+def ask(probes, pairs) -> dict: # name -> probabilities [N,K]
+    "What networks say of a few samples"
+    return {n:soft_labels(p.logits(p.inputs(pairs))).cpu().numpy() for n,p in probes.items()}
+
+def with_ground(one): # the sample, and the same without its cloud
+    return replace(one.subset([0,0]), opt=np.concatenate([one.opt, one.clear]), _fp=None)
+
+def lab_view(j:Jury, i:int, spec:clouds.CloudSpec,
+             without:dict=None # what the networks say of the ground without cloud, where it is known already
+            ) -> View:
+    "A sample under a sky, and what the networks make of it"
+    one,n = under_sky(j.pairs, i, spec),int(clouds.assign(spec, j.pairs.ids).cloudy.sum())
+    both,name = ask(j.probes, one if without else with_ground(one)),lambda p: j.pairs.classes[int(p.argmax())]
+    said,without = {n:p[0] for n,p in both.items()},without or {n:p[1] for n,p in both.items()}
+    facts = {'truth':j.pairs.classes[j.truth[i]] if j.truth[i] >= 0 else 'unknown', 'sky':f'{n} of {len(j.pairs)} samples cloudy',
+             'this sample':('clear under this sky','thin cloud','thick cloud')[one.kind[0]] + (f', cover {one.cover[0]:.2f}, mean opacity {one.alpha.mean()/255:.2f}' if one.kind[0] else '')}
+    facts |= {f'{k} changed its mind':f'{name(without[k])} → {name(p)}' for k,p in said.items() if name(p) != name(without[k])}
+    if {'optical','SAR'} <= set(said): facts['ρ of this sample'] = 'optical {:.2f}, SAR {:.2f}'.format(said['SAR'].max()/said['optical'].max(), said['optical'].max()/said['SAR'].max())
+    return View(str(j.pairs.ids[i]), tiles(one, 0), said, j.pairs.classes, int(j.truth[i]), facts, without)
+
+# %% ../nbs/34_inspect.ipynb #a445c428
+def cover_steps(j:Jury, i:int, spec:clouds.CloudSpec, covers=(0,0.2,0.4,0.6,0.8,1)) -> tuple: # ([RGB of each], name -> probabilities)
+    "One sample under more and more cloud"
+    skies = [replace(spec, content=1. if c else 0., cover=c or 1.) for c in covers]
+    ones = [under_sky(j.pairs, i, s) for s in skies]
+    said = [{n:p[0] for n,p in ask(j.probes, o).items()} for o in ones]
+    k = {n:int(j.truth[i]) if j.truth[i] >= 0 else int(said[0][n].argmax()) for n in j.probes}
+    return [reflectance_view(o.opt[0]) for o in ones],{n:[s[n][k[n]] for s in said] for n in j.probes}
+
+@styled
+def cover_figure(j:Jury, i:int, spec:clouds.CloudSpec, covers=(0,0.2,0.4,0.6,0.8,1)) -> Plate:
+    "One sample under more and more cloud, and what networks make of it"
+    pictures,said = cover_steps(j, i, spec, covers)
+    fig = Plate(figsize=(7, 3), dpi=80, layout='constrained')
+    top,low = fig.subfigures(2, 1, height_ratios=(1.1, 1.9))
+    for ax,rgb,c in zip(top.subplots(1, len(covers)), pictures, covers):
+        ax.imshow(rgb)
+        ax.set(xticks=[], yticks=[], frame_on=False)
+        ax.set_title(f'cover {c:g}', fontsize=7)
+    ax = low.subplots()
+    for (n,p),ls in zip(said.items(), ('-','--','-.',':')*len(said)): ax.plot(covers, p, ls, marker='.', color=colour_of(n), label=n)
+    ax.set(xlabel='cover of this sample', ylabel='probability of ' + (j.pairs.classes[j.truth[i]] if j.truth[i] >= 0 else 'its first choice'), ylim=(-.02, 1.02))
+    ax.legend(loc='upper left', bbox_to_anchor=(1, 1))
+    return fig
+
+# %% ../nbs/34_inspect.ipynb #859e2a71
+class CloudLab(Live):
+    "Compose a sky over one sample, and see what the networks make of it"
+    def __init__(self, pairs:PairedScenes, networks, # as `jury` takes them
+                 bank=None, # of `cloud_bank`, for the texture of real clouds
+                 **kwargs): # of `jury`
+        self.jury,self.bank,self.without = jury(pairs, networks, **kwargs),bank,{}
+        self.at = _slide('sample', 1, len(pairs), 1)
+        self.knobs = {k:_slide(k, lo, 1., v, 0.01) for k,lo,v in (('content', 0., 1.), ('cover', 0.01, 0.5), ('thickness', 0.15, 0.95), ('shadow', 0., 0.))}
+        self.knobs |= dict(softness=_slide('softness', 0.05, 3., 0.8, 0.05), seed=_slide('seed', 0, 99, 0))
+        self.texture = _drop(clouds.TEXTURES if bank is not None else clouds.TEXTURES[:1], 'texture')
+        self.page = W.HTML()
+        wide = [self.at, *self.knobs.values(), self.texture]
+        self.box = W.VBox([*(W.HBox(wide[k:k+2]) for k in range(0, len(wide), 2)), self.page])
+        for w in wide: w.observe(self.show, 'value')
+        self.show()
+    @property
+    def spec(self):
+        k = {n:w.value for n,w in self.knobs.items()}
+        return clouds.CloudSpec(**k | dict(thickness=((k['thickness'],)*2,)*2), texture=self.texture.value, bank=self.bank if self.texture.value == 'real' else None)
+    @property
+    def view(self):
+        i = self.at.value - 1
+        v = lab_view(self.jury, i, self.spec, self.without.get(i))
+        self.without[i] = v.compare # the ground doesn't change with the sky
+        return v
+    def show(self, change=None): self.page.value = self.view.html()
+    def static(self): return cover_figure(self.jury, self.at.value - 1, self.spec)
+
+# %% ../nbs/34_inspect.ipynb #e09b710a
+@dataclass(eq=False)
+class Curve:
+    "One line of a panel"
+    name: str
+    x: np.ndarray
+    y: np.ndarray
+    colour: str
+    dash: str = '-' # '-', '--', ':' or '-.'
+    marks: bool = False # a dot at every point
+    lo: np.ndarray = None # interval of every point
+    hi: np.ndarray = None
+
+@dataclass(eq=False)
+class Panel:
+    "Curves with axes"
+    title: str
+    curves: list
+    xlabel: str = ''
+    names: tuple = () # of x = 0, 1, 2 …, in place of numbers
+    level: float = None # a horizontal line
+    at: float = None # a vertical line
+    band: tuple = None # (from, to, name) on the x axis
+    xlim: tuple = None
+    @property
+    def limits(self): # (x, y), a little wider than the data
+        x,y = (np.concatenate([np.asarray(v, float) for v in vs if v is not None]) for vs in ([c.x for c in self.curves], [v for c in self.curves for v in (c.y, c.lo, c.hi)]))
+        wide = lambda v: (np.nanmin(v) - 0.04*(np.ptp(v[~np.isnan(v)]) or 1), np.nanmax(v) + 0.04*(np.ptp(v[~np.isnan(v)]) or 1))
+        return self.xlim or wide(x),wide(y if self.level is None else np.append(y, self.level))
+
+# %% ../nbs/34_inspect.ipynb #ee3e6c14
+_DASH = {'-':'', '--':'6 3', ':':'1.5 3', '-.':'7 3 1.5 3'}
+_W,_H,_L,_R,_T,_B = 280,190,40,8,20,34 # pixels: size, margins
+
+def _ticks(lo, hi, n=4, integer=False): return [t for t in MaxNLocator(n, integer=integer).tick_values(lo, hi) if lo <= t <= hi]
+
+@patch
+def svg(self:Panel, width=_W) -> str:
+    "One panel for a live page"
+    (x0,x1),(y0,y1) = self.limits
+    X,Y = lambda x: _L + (x - x0)/(x1 - x0)*(width - _L - _R),lambda y: _H - _B - (y - y0)/(y1 - y0)*(_H - _B - _T)
+    line = lambda a,b,c,d,more='': f'<line x1="{a:.1f}" y1="{b:.1f}" x2="{c:.1f}" y2="{d:.1f}" {more}/>'
+    text = lambda x,y,t,anchor='middle': f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(t)}</text>'
+    out = [f'<rect x="{X(self.band[0]):.1f}" y="{_T}" width="{X(min(self.band[1], x1)) - X(self.band[0]):.1f}" height="{_H - _B - _T}" fill="#888" opacity=".14"/>'] if self.band else []
+    out += [line(_L, _H - _B, width - _R, _H - _B, 'stroke="currentColor"'), line(_L, _T, _L, _H - _B, 'stroke="currentColor"'), text(_L, 12, self.title, 'start'), text((_L + width)/2, _H - 3, self.xlabel)]
+    for t,name in zip(range(len(self.names)), self.names) if self.names else ((t, f'{t:g}') for t in _ticks(x0, x1, 5, x1 - x0 > 3)): out.append(text(X(t), _H - _B + 13, name))
+    out += [text(_L - 4, Y(t) + 3, f'{t:g}', 'end') for t in _ticks(y0, y1)]
+    if self.level is not None: out.append(line(_L, Y(self.level), width - _R, Y(self.level), 'stroke="#888" stroke-width=".7"'))
+    if self.at is not None: out.append(line(X(self.at), _T, X(self.at), _H - _B, 'stroke="#888" stroke-width="1.5"'))
+    return f'<svg width="{width}" height="{_H}" font-size="10" fill="currentColor">{"".join(out)}{"".join(_curve_svg(c, X, Y) for c in self.curves)}</svg>'
+
+# %% ../nbs/34_inspect.ipynb #0eebd677
+def _curve_svg(c, X, Y):
+    points = [(X(a), Y(b)) for a,b in zip(c.x, c.y) if not np.isnan(b)]
+    out = f'<polyline fill="none" stroke="{c.colour}" stroke-width="1.6" stroke-dasharray="{_DASH[c.dash]}" points="{" ".join(f"{a:.1f},{b:.1f}" for a,b in points)}"/>'
+    if c.marks: out += ''.join(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2.4" fill="{c.colour}"/>' for a,b in points)
+    if c.lo is not None: out += ''.join(f'<line x1="{X(x):.1f}" x2="{X(x):.1f}" y1="{Y(a):.1f}" y2="{Y(b):.1f}" stroke="{c.colour}"/>' for x,a,b in zip(c.x, c.lo, c.hi) if not np.isnan(a))
+    return out
+
+def charts_html(panels, width=_W) -> str:
+    "Panels side by side, and one legend"
+    known = {c.name:c for p in panels for c in p.curves}
+    key = lambda c: f'<span><svg width="26" height="8"><line x1="0" x2="26" y1="4" y2="4" stroke="{c.colour}" stroke-width="2" stroke-dasharray="{_DASH[c.dash]}"/></svg> {escape(c.name)}</span>'
+    grey = ''.join(f'<span><span style="background:#8883;padding:0 9px"></span> {escape(p.band[2])}</span>' for p in panels if p.band)
+    return f'<div class="irm-charts"><div style="display:flex;flex-wrap:wrap">{"".join(p.svg(width) for p in panels)}</div><div style="display:flex;flex-wrap:wrap;gap:14px;font-size:11px">{"".join(map(key, known.values()))}{grey}</div></div>'
+
+# %% ../nbs/34_inspect.ipynb #1b8f1cd8
+@styled
+def charts_figure(panels, size=(3., 2.8), # inches of one panel
+                  said=()) -> Plate: # sentences above
+    "The same panels by Matplotlib"
+    lines = [l for s in said for l in wrap(s, int(18*size[0]*len(panels)), subsequent_indent='   ')]
+    fig = Plate(figsize=(size[0]*len(panels), size[1] + .14*len(lines)), dpi=80, layout='constrained')
+    if lines: fig.suptitle('\n'.join(lines), x=.01, ha='left', fontsize=7)
+    for ax,p in zip(fig.subplots(1, len(panels), squeeze=False)[0], panels):
+        if p.band: ax.axvspan(*p.band[:2], color=COLOURS['neutral'], alpha=.14, lw=0, label=p.band[2])
+        for c in p.curves:
+            ax.plot(c.x, c.y, c.dash, marker='.' if c.marks else '', color=c.colour, label=c.name)
+            if c.lo is not None: ax.vlines(c.x, c.lo, c.hi, color=c.colour, lw=.9)
+        if p.level is not None: ax.axhline(p.level, color=COLOURS['neutral'], lw=.6, zorder=0)
+        if p.at is not None: ax.axvline(p.at, color=COLOURS['neutral'], lw=1.2)
+        ax.set(xlabel=p.xlabel, xlim=p.limits[0], ylim=p.limits[1])
+        ax.set_title(p.title, loc='left')
+        if p.names: ax.set_xticks(range(len(p.names)), p.names)
+        else: ax.xaxis.set_major_locator(MaxNLocator(5, integer=np.ptp(p.limits[0]) > 3))
+    key = {l:h for ax in fig.axes for h,l in zip(*ax.get_legend_handles_labels())}
+    fig.legend(key.values(), key, loc='outside lower center', ncols=min(len(key), int(size[0]*len(panels)/1.2)))
+    return fig
+
+# %% ../nbs/34_inspect.ipynb #531c418c
+def smooth(y, # [T]
+           window=1 # looks, odd; 1 leaves all as it is
+          ) -> np.ndarray:
+    "Centred moving mean, narrower at the ends"
+    if window < 1 or window % 2 == 0: raise OptionError('window', window, 'an odd number of looks', 'Pass window=5.')
+    y,s = np.asarray(y, float),np.concatenate([[0], np.cumsum(y)])
+    t = np.arange(len(y))
+    h = np.minimum(np.minimum(t, len(y) - 1 - t), window//2)
+    return (s[t + h + 1] - s[t - h])/(2*h + 1)
+
+# %% ../nbs/34_inspect.ipynb #fc95ea6a
+_LINES = '-','--',':','-.'
+
+def loss_panels(runs:dict, # run -> history of the target network
+                quantity='ce', # or 'kl'
+                window=1, # of `smooth`
+                scores:dict=None # run -> what `evaluate` gave
+               ) -> list: # of `Panel`
+    "Modality curves, discrepancy ratios and accuracy of several runs"
+    dash = dict(zip(runs, _LINES*len(runs)))
+    curve = lambda key,run,m,name: Curve(f'{name}, {run}', *(f(v) for f,v in zip((np.asarray, lambda y: smooth(y, window)), column(runs, run, f'{key}_{m}'))), COLOURS[name], dash[run])
+    lines = lambda key: [curve(key, r, m, name) for r in runs for m,name in (('opt','optical'), ('sar','SAR'))]
+    out = [Panel(dict(ce='CE with the teacher, nats', kl='KL from the teacher, nats')[check_option('quantity', quantity, ('ce','kl'))], lines(quantity), 'epoch'), Panel('weight of the loss ρ', lines('rho'), 'epoch', level=1)]
+    parts = 'all','cloudy','clear'
+    oa = lambda s: np.array([s[p].oa if p in s else np.nan for p in parts])
+    known = [r for r in runs if r in (scores or {})]
+    if known: out.append(Panel('overall accuracy', [Curve(r, np.arange(3), oa(scores[r]), COLOURS['target'], dash[r], True) for r in known], names=parts))
+    return out
+
+# %% ../nbs/34_inspect.ipynb #401b51e6
+class LossExplorer(Live):
+    "Pick runs, and see their modality curves, ρ and accuracy"
+    def __init__(self, runs:dict, # run -> `Predictor`, or a history
+                 scores:dict=None): # run -> what `evaluate` gave
+        self.runs = {n:getattr(h, 'history', h) for n,h in runs.items()}
+        for n in self.runs: column(self.runs, n, 'ce_opt') # a run without a look at the modalities is refused now
+        self.scores = scores
+        self.names = W.SelectMultiple(options=list(runs), value=list(runs), rows=min(6, len(runs) + 1), description='runs')
+        self.quantity = W.ToggleButtons(options=[('cross-entropy','ce'), ('KL','kl')], style=dict(button_width='110px'))
+        self.window = W.SelectionSlider(options=[('as it is', 1), *((f'{k} looks', k) for k in (3,5,9,15))], description='smoothed')
+        self.page = W.HTML()
+        self.box = W.VBox([W.HBox([self.names, W.VBox([self.quantity, self.window])]), self.page])
+        for w in (self.names, self.quantity, self.window): w.observe(self.show, 'value')
+        self.show()
+    @property
+    def panels(self): return loss_panels({n:self.runs[n] for n in self.names.value}, self.quantity.value, self.window.value, self.scores)
+    def show(self, change=None): self.page.value = charts_html(self.panels) if self.names.value else '<i>No run is chosen.</i>'
+    def static(self): return charts_figure(self.panels) if self.names.value else note_figure('No run is chosen.')
+
+# %% ../nbs/34_inspect.ipynb #bf5ac253
+def _at(points, **asked): # the measured points at one value of some axes, for all values of the others
+    point = nearest_point(points, **{k:v for k,v in asked.items() if v is not None})[0] if any(v is not None for v in asked.values()) else {}
+    return points[np.logical_and.reduce([np.ones(len(points), bool), *(points[k] == point[k] for k,v in asked.items() if v is not None)])]
+
+def content_curves(points:pd.DataFrame, # of `grid_points`
+                   cover=None, per_class=None, # the nearest that was measured; None where only one was
+                   level=0.95) -> pd.DataFrame: # method, content, seeds, mean, lo, hi
+    "Every method against cloud content"
+    here = _at(points, cover=cover, per_class=per_class).dropna(subset='content')
+    for k in ('cover','per_class'):
+        if here[k].nunique() > 1: raise OptionError(k, 'nothing', f'one of {", ".join(f"{v:g}" for v in np.sort(here[k].unique()))}', f'Pass {k}=.')
+    return pd.DataFrame([dict(method=m, content=c, seeds=int(g.score.notna().sum()), **seed_interval(g.score, level)._asdict()) for (m,c),g in here.groupby(['method','content'])])
+
+# %% ../nbs/34_inspect.ipynb #baacf2a9
+def where_it_pays(points:pd.DataFrame, # of `grid_points`
+                  ours='Ours', without='without IRM') -> list: # a sentence for every cover and label budget
+    "At which cloud contents the mechanism pays on these data"
+    g,words,out = paired_gain(points, ours, without, 'score').dropna(subset='content'),dict(gain='pays at', open='can not be told from nothing at', loss='costs at'),[]
+    for (cover,n),df in g.groupby(['cover','per_class'], dropna=False):
+        said = [f'{w} {", ".join(f"{c:.0%}" for c in df[df.verdict == v].content)}' for v,w in words.items() if (df.verdict == v).any()]
+        out.append(f'On these data, cover {cover:.0%} and {n:g} labels a class, {ours} {"; ".join(said)} cloud content.')
+    return out
+
+def best_methods(points:pd.DataFrame, content) -> pd.DataFrame: # a line a cover, a column a label budget
+    "The best mean at the content nearest to what was asked, by cover and label budget"
+    here = _at(points, content=content)
+    mean = here.groupby(['cover','per_class','method']).score.mean().reset_index()
+    best = mean.loc[mean.groupby(['cover','per_class']).score.idxmax()]
+    return best.assign(what=[f'{r.method} {r.score:.3f}' for r in best.itertuples()]).pivot(index='cover', columns='per_class', values='what')
+
+# %% ../nbs/34_inspect.ipynb #7ae1dc8c
+_OTHERS = ('#009E73','#CC79A7','#E69F00','#56B4E9','#8A8A8A') # of Okabe and Ito, what no modality has
+
+def _method_colours(names, ours): # one modality's methods in its colour, ours in black
+    rest = iter(_OTHERS*len(names))
+    return {m:COLOURS['target'] if m == ours else colour_of(m) if colour_of(m) != COLOURS['target'] else next(rest) for m in names}
+
+def content_panel(curves:pd.DataFrame, # of `content_curves`
+                  content=None, # where somebody stands
+                  score='OA', ours='Ours') -> Panel:
+    "Methods against cloud content, with intervals over seeds"
+    colours,out = _method_colours(sorted(set(curves.method)), ours),[]
+    for k,(m,g) in enumerate(curves.groupby('method')):
+        x = g.content.to_numpy() + 0.004*(k - curves.method.nunique()/2) # side by side
+        out.append(Curve(m, x, g['mean'].to_numpy(), colours[m], '-' if m == ours else _LINES[1 + k % 3], True, g.lo.to_numpy(), g.hi.to_numpy()))
+    return Panel(score, out, 'cloud content', at=content, band=(PAPER_LIMIT, 1.02, "the paper's warning"), xlim=(-.02, 1.02))
+
+def advice_html(a:Advice, best:pd.DataFrame, pays=()) -> str:
+    "Advice, the best methods by cover and budget, and what was found on these data"
+    rows = ''.join(f'<tr><td style="text-align:left">{escape(r.method)}{" =" if r.tied else ""}</td><td>{r.mean:.3f}</td><td>{f"{r.lo:.3f} to {r.hi:.3f}" if r.seeds > 1 else "one seed"}</td><td>{r.seeds}</td></tr>' for r in a.table.itertuples())
+    head = ''.join(f'<th>{n:g} labels a class</th>' for n in best.columns)
+    cells = ''.join(f'<tr><th>cover {c:.0%}</th>' + ''.join(f'<td>{escape(str(v))}</td>' for v in line) + '</tr>' for c,line in zip(best.index, best.to_numpy()))
+    said = ''.join(f'<p style="margin:3px 0">{escape(s)}</p>' for s in (*a.sentences, *pays))
+    return f'<div class="irm-advice" style="display:flex;flex-wrap:wrap;gap:24px;font-size:12px;max-width:1000px;line-height:1.35"><table><tr><th>method</th><th>mean</th><th>interval</th><th>seeds</th></tr>{rows}</table><table><tr><th>best mean</th>{head}</tr>{cells}</table><div>{said}</div></div>'
+
+# %% ../nbs/34_inspect.ipynb #97117224
+class ContentExplorer(Live):
+    "Drag the cloud content, and see which method to use there"
+    def __init__(self, results:pd.DataFrame, # of a grid, as `advise` takes it
+                 score='OA', # the scores to choose from, the first of them or a list
+                 ours='Ours', without='without IRM'):
+        scores = [score] if isinstance(score, str) else list(score)
+        self.points,self.pair = {s:grid_points(results, s) for s in scores},(ours, without)
+        p = self.points[scores[0]]
+        several = lambda k,words: W.SelectionSlider(options=[(words.format(v), float(v)) for v in np.sort(p[k].dropna().unique())], description=k.replace('_', ' '), layout=W.Layout(width='420px'))
+        self.content,self.cover,self.budget = _slide('content', 0., 1., 0.5, 0.01),several('cover', '{:.0%}'),several('per_class', '{:g} labels')
+        self.score,self.page = _drop(scores, 'score'),W.HTML()
+        self.box = W.VBox([W.HBox([self.content, self.cover]), W.HBox([self.budget, self.score]), self.page])
+        for w in (self.content, self.cover, self.budget, self.score): w.observe(self.show, 'value')
+        self.show()
+    @property
+    def advice(self): return advise(self.points[self.score.value], self.content.value, self.cover.value, self.budget.value, 'score', *self.pair)
+    @property
+    def panel(self): return content_panel(content_curves(self.points[self.score.value], self.cover.value, self.budget.value), self.content.value, self.score.value, self.pair[0])
+    def show(self, change=None):
+        p = self.points[self.score.value]
+        pays = where_it_pays(p[(p.cover == self.cover.value) & (p.per_class == self.budget.value)], *self.pair)
+        self.page.value = charts_html([self.panel], 640) + advice_html(self.advice, best_methods(p, self.content.value), pays)
+    def static(self): return charts_figure([self.panel], (6.4, 2.8), self.advice.sentences)
+
+# %% ../nbs/34_inspect.ipynb #1f277cb3
+def queue(logits, features, labelled, n=8) -> np.ndarray: # rows, the most worth first
+    "The next samples to label; fewer where fewer are left"
+    return next_labels(logits, features, min(n, len(logits) - len(set(map(int, labelled)))), sorted(set(map(int, labelled))))
+
+def label_view(pairs:PairedScenes, i:int, logits) -> View: # logits [K]
+    "A sample to be labelled: its pictures and what the network guesses"
+    seen = {k:v for k,v in tiles(pairs, i).items() if k != 'without cloud'} # whoever labels sees what the network sees
+    return View(str(pairs.ids[i]), seen, dict(network=soft_labels(logits).numpy()), pairs.classes, facts=dict(entropy=f'{float(entropy(soft_labels(logits))):.2f} of at most {np.log(len(pairs.classes)):.2f} nats'))
+
+def queue_html(pairs, rows, logits) -> str: # logits [N,K]
+    "The first of some samples to be labelled, and the others small"
+    later = ''.join(img(reflectance_view(pairs.opt[i]), f'later: {pairs.ids[i]}', 48) for i in rows[1:])
+    return label_view(pairs, rows[0], logits[rows[0]]).html() + f'<div style="display:flex;gap:4px;margin-top:8px;align-items:center;font-size:11px"><span>next</span>{later}</div>'
+
+@styled
+def queue_figure(pairs:PairedScenes, rows, # samples
+                 logits, # [N,K]
+                 title=None) -> Plate:
+    "Samples to label next, with the network's guess"
+    fig = Plate(figsize=(1.15*max(4, len(rows)), 2.6), dpi=80, layout='constrained')
+    axs = fig.subplots(2, max(4, len(rows)))
+    for i,(a,b) in zip(rows, axs.T):
+        a.imshow(reflectance_view(pairs.opt[i]))
+        b.imshow(backscatter_view(pairs.sar[i,0], pairs.pols[0], pairs.sar_units), cmap='gray', vmin=0, vmax=1)
+        p = soft_labels(logits[i])
+        a.set_title(f'{pairs.classes[int(p.argmax())]}? {float(p.max()):.2f}', fontsize=6.5)
+        b.set_xlabel(pairs.ids[i], fontsize=6.5)
+    for ax in axs.flat: ax.set(xticks=[], yticks=[], frame_on=False)
+    axs[0,0].set_ylabel('optical')
+    axs[1,0].set_ylabel(f'{pairs.pols[0]}, {_scale(*backscatter_range(pairs.pols[0], pairs.sar_units), pairs.sar_units)}', fontsize=6.5)
+    fig.suptitle(title)
+    return fig
+
+# %% ../nbs/34_inspect.ipynb #15c77ba1
+class LabelHelper(Live):
+    "Label the patches that are worth most, by click"
+    def __init__(self, pairs:PairedScenes, # -1 where there is no label
+                 predictor, # `Predictor` or `Probe`, whose doubts decide
+                 file, # CSV, gone on with where it is there
+                 n=8, # proposals at a time
+                 comp=None):
+        self.pairs,self.file,self.n,self.probe = pairs,Path(file),n,probe(predictor, comp or compute(precision='float32'))
+        self.features = features(self.probe, pairs)
+        with torch.no_grad(): self.logits = self.probe.head(self.features.to(self.probe.comp.device)).float().cpu()
+        at = {s:i for i,s in enumerate(pairs.ids)}
+        self.given = {i:int(k) for i,k in enumerate(pairs.labels) if k >= 0}
+        if self.file.exists(): self.given |= {at[s]:k for s,k in read_labels(self.file, pairs.classes).items() if s in at}
+        self.passed,self.log,self.rows = set(),[],[]
+        self.classes = [_Button(c, f'label it {c}', lambda k=k: self.give(k)) for k,c in enumerate(pairs.classes)]
+        self.skip,self.back = _Button('skip', 'not sure: show another', lambda: self.give(None)),_Button('undo', 'take the last click back', lambda: self.undo())
+        self.said,self.page = W.Label(),W.HTML()
+        self.box = W.VBox([W.HBox([*self.classes, self.skip, self.back], layout=W.Layout(flex_flow='row wrap')), self.said, self.page])
+        self.show()
+    def show(self):
+        if not self.rows: self.rows = queue(self.logits, self.features, [*self.given, *self.passed], self.n).tolist()
+        self.said.value = f'{len(self.given)} labels in {self.file.name}, {sum(k is not None for _,k in self.log)} of them by click'
+        self.page.value = queue_html(self.pairs, self.rows, self.logits) if self.rows else '<i>Every sample has a label or was skipped.</i>'
+    def static(self): return queue_figure(self.pairs, self.rows, self.logits) if self.rows else note_figure('Every sample has a label or was skipped.')
+
+# %% ../nbs/34_inspect.ipynb #76d05b65
+@patch
+def give(self:LabelHelper, k): # class by number; None passes on
+    "Label the sample that is shown, write the file, and go on"
+    if not self.rows: return
+    i = self.rows.pop(0)
+    self.log.append((i, k))
+    if k is None: self.passed.add(i)
+    else: self.given[i] = k
+    self.write()
+    self.show()
+
+@patch
+def undo(self:LabelHelper):
+    if not self.log: return
+    i,k = self.log.pop()
+    if k is None: self.passed.discard(i)
+    else: del self.given[i]
+    self.rows.insert(0, i)
+    self.write()
+    self.show()
+
+@patch
+def write(self:LabelHelper):
+    if self.given: write_labels(self.file, [self.pairs.ids[i] for i in self.given], list(self.given.values()), self.pairs.classes)
+    else: self.file.unlink(missing_ok=True) # the only click was taken back
