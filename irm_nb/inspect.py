@@ -475,7 +475,7 @@ def charts_html(panels, width=_W) -> str:
     "Panels side by side, and one legend"
     known = {c.name:c for p in panels for c in p.curves}
     key = lambda c: f'<span><svg width="26" height="8"><line x1="0" x2="26" y1="4" y2="4" stroke="{c.colour}" stroke-width="2" stroke-dasharray="{_DASH[c.dash]}"/></svg> {escape(c.name)}</span>'
-    grey = ''.join(f'<span><span style="background:#8883;padding:0 9px"></span> {escape(p.band[2])}</span>' for p in panels if p.band)
+    grey = ''.join(f'<span><span style="background:#8883;padding:0 9px;margin-right:5px"></span>{escape(p.band[2])}</span>' for p in panels if p.band)
     return f'<div class="irm-charts"><div style="display:flex;flex-wrap:wrap">{"".join(p.svg(width) for p in panels)}</div><div style="display:flex;flex-wrap:wrap;gap:14px;font-size:11px">{"".join(map(key, known.values()))}{grey}</div></div>'
 
 # %% ../nbs/34_inspect.ipynb #1b8f1cd8
@@ -609,7 +609,7 @@ def advice_html(a:Advice, best:pd.DataFrame, pays=()) -> str:
     cells = [(*bold([f'cover {c:.0%}']), *(escape(str(v)) for v in line)) for c,line in zip(best.index, best.to_numpy())]
     tables = _rows_html([bold(['method','mean','interval','seeds']), *rows]) + _rows_html([bold(['best mean', *(f'{n:g} labels a class' for n in best.columns)]), *cells])
     said = ''.join(f'<p style="margin:3px 0">{escape(s)}</p>' for s in (*a.sentences, *pays))
-    return f'<div class="irm-advice" style="display:flex;flex-wrap:wrap;gap:24px;font-size:12px;max-width:1000px;line-height:1.35">{tables}<div>{said}</div></div>'
+    return f'<div class="irm-advice" style="display:flex;flex-wrap:wrap;align-items:flex-start;gap:8px 24px;font-size:12px;max-width:1000px;line-height:1.35">{tables}<div>{said}</div></div>'
 
 # %% ../nbs/34_inspect.ipynb #97117224
 class ContentExplorer(Live):
