@@ -27,6 +27,11 @@ LISTEN = '''() => {
   });
 }'''
 EXECUTE = 'code => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({code}).done.then(r => r.content.status)'
+def settled(page):
+    "The kernel has answered everything that was sent before, and the page shows it"
+    assert page.evaluate(EXECUTE, '') == 'ok'
+    page.wait_for_timeout(200)
+
 ARTEFACTS = ROOT/'artefacts' # what a test leaves to be looked at
 PICTURES = os.environ.get('IRM_NB_PICTURES') # set by `make pictures`: networks of demo size, kept in the user's store, and a new picture for nbs/index.ipynb
 
@@ -131,6 +136,7 @@ def test_inspector_answers(lab, lab_root, chromium):
         for what,value in {'sky':'any sky', 'show':'all samples'}.items(): inspector.get_by_label(what, exact=True).select_option(value) # networks as small as these may all say the same
         title = inspector.locator('.irm-view b').first # read by `text_content`: a cell out of sight has no inner text
         expect(inspector.get_by_text(re.compile('^1 of (30|120)$'))).to_be_visible()
+        settled(page)
         first = title.text_content()
         inspector.get_by_role('button', name='▶').click()
         expect(title).not_to_have_text(first)
@@ -165,6 +171,7 @@ def test_inspector_answers(lab, lab_root, chromium):
         knob(advisor, 'content').press('End')
         expect(advisor.locator('.irm-advice')).to_contain_text('The paper warns that')
         title = helper.locator('.irm-view b').first
+        settled(page)
         first = title.text_content()
         helper.get_by_role('button', name='Harbor').click()
         expect(title).not_to_have_text(first)

@@ -38,15 +38,16 @@ def finish(folder):
 def stages(folder): return frozenset(p.name for p in (folder/'store').glob('*.safetensors'))
 
 def files(folder):
-    "Names and times of all that has been written, whole or half"
+    "Names and times of what has been kept: checkpoints, stages, records"
     found = set()
-    for p in folder.rglob('*'):
+    for p in (*folder.glob('store/*.safetensors'), *folder.glob('store/work/*/checkpoint.safetensors'), *folder.glob('out/cells/*.json')):
+        if p.name.startswith('.'): continue # being written
         try: found.add((p, p.stat().st_mtime_ns))
         except FileNotFoundError: pass # renamed meanwhile
     return found
 
 def after(folder, changes, wait):
-    "The moment `wait` seconds after so many changes of the files"
+    "The moment `wait` seconds after so many more have been kept"
     seen,left,until = files(folder),changes,None
     def moment():
         nonlocal seen, left, until
