@@ -6,6 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 MIN    := $(shell sed -n 's/^min_python *= *//p' settings.ini)
 ROOMS   = $(sort $(wildcard nbs/[0-9]*.ipynb)) nbs/index.ipynb
+DEMOS   = 01_transfer 03_audit modality_imbalance cloud_content inspect_samples
 
 # A relative IRM_NB_DATA is meant from here; notebooks run in folders of their own.
 ifdef IRM_NB_DATA
@@ -13,10 +14,10 @@ export IRM_NB_DATA := $(abspath $(IRM_NB_DATA))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab bench notebooks sync clean
+.PHONY: help demo demo-all test lab bench notebooks pictures sync clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-10s %s\n", $$1, $$2}'
 
 $(STAMP): settings.ini setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < tuple(map(int, "$(MIN)".split("."))))' || { echo "irm_nb needs Python $(MIN) or newer, and $(PYTHON) is not. Name one: make PYTHON=python3.12 <target>" >&2; exit 1; }
@@ -28,6 +29,11 @@ $(STAMP): settings.ini setup.py
 demo: $(STAMP) ## train with and without IRM on the embedded world; leaves demo/01_transfer.{ipynb,html}
 	@$(BIN)/python tools/run_notebook.py nbs/analysis/01_transfer.ipynb --out demo/01_transfer.ipynb --html demo/01_transfer.html
 
+# What is trained stays in the store: stopped and typed again, it goes on, and a network that two notebooks need is trained once.
+demo-all: $(STAMP) ## every analysis that needs no data, on the embedded world; leaves them in demo/
+	@unset IRM_NB_DATA; for n in $(DEMOS); do \
+	$(BIN)/python tools/run_notebook.py nbs/analysis/$$n.ipynb --out demo/$$n.ipynb --html demo/$$n.html || exit; done
+
 # Both halves always run. One thread for each of nbdev_test's two processes, and a store that is thrown away.
 test: $(STAMP) ## every notebook, then the checks and tests in tests/
 	@export IRM_NB_STORE=$$(mktemp -d); trap 'rm -rf "$$IRM_NB_STORE"' EXIT; failed=; \
@@ -35,7 +41,7 @@ test: $(STAMP) ## every notebook, then the checks and tests in tests/
 	$(BIN)/python -m pytest tests || { [ -z "$$failed" ] || echo "nbdev_test failed as well: see above" >&2; exit 1; }; \
 	[ -z "$$failed" ] || { echo "nbdev_test failed: see above" >&2; exit 1; }
 
-lab: $(STAMP) ## JupyterLab on nbs/index.ipynb
+lab: $(STAMP) ## JupyterLab on nbs/index.ipynb, which says what to read in what order
 	@$(BIN)/jupyter lab nbs/index.ipynb
 
 bench: $(STAMP) ## the benchmark's ratios, measured on this machine
@@ -45,8 +51,11 @@ notebooks: $(STAMP) ## execute the library's notebooks in place, on the embedded
 	@export IRM_NB_STORE=$$(mktemp -d); trap 'rm -rf "$$IRM_NB_STORE"' EXIT; unset IRM_NB_DATA; \
 	$(BIN)/python tools/run_notebook.py --inplace $(ROOMS) && $(BIN)/nbdev_clean
 
+pictures: $(STAMP) ## the widgets in a browser, for nbs/images: needs Chromium
+	@unset IRM_NB_DATA; IRM_NB_PICTURES=1 $(BIN)/python -m pytest -q tests/test_browser.py
+
 sync: $(STAMP) ## after an edit: export the library, clean the notebooks, make README.md and environment.yml
 	@$(BIN)/nbdev_export && $(BIN)/nbdev_clean && $(BIN)/python tools/make_readme.py && $(BIN)/python tools/check.py environment --write
 
 clean: ## remove what the other targets left (not $(VENV), not the store of results)
-	@rm -rf demo bench build dist .pytest_cache .ruff_cache .hypothesis; find nbs irm_nb tools tests -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
+	@rm -rf demo bench artefacts build dist .pytest_cache .ruff_cache .hypothesis; find nbs irm_nb tools tests -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf

@@ -32,6 +32,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Affine2D
+from PIL import Image
 
 from .core import *
 from .explain import ece, mean_by, seed_interval
@@ -60,8 +61,9 @@ def style(): return mpl.rc_context(STYLE)
 class Plate(Figure):
     "A Matplotlib figure outside pyplot's register"
     def _repr_png_(self):
-        with io.BytesIO() as f:
-            self.savefig(f, format='png', dpi=self.dpi)
+        with io.BytesIO() as drawn, io.BytesIO() as f:
+            self.savefig(drawn, format='png', dpi=self.dpi)
+            Image.open(drawn).convert('RGB').save(f, 'PNG', optimize=True) # nothing is transparent: a seventh smaller
             return f.getvalue()
 
 def styled(f):

@@ -15,6 +15,7 @@ import base64, io, re
 from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
+from textwrap import fill, wrap
 
 import ipywidgets as W
 import matplotlib as mpl
@@ -68,9 +69,10 @@ def tiles(pairs:PairedScenes, i:int) -> dict: # name -> (RGB float [H,W,3], scal
 def sar_difference(pairs, i): return channels(pairs, 'sar', [i])[0,2].numpy() # dB [H,W]
 
 # %% ../nbs/34_inspect.ipynb #dcc06f6e
-def map_tiles(maps # [2,H,W] of `saliency`: optical, SAR, in nats a pixel
+def map_tiles(maps # [2,H,W] of `saliency`: optical, SAR, in nats a pixel; None for two grey squares in their place
              ) -> dict: # as `tiles`
     "Saliency maps as pictures, on one scale"
+    if maps is None: return {f'{n} map':(np.full((2,2,3), .9), '…') for n in ('optical','SAR')}
     top = max(float(np.abs(maps).max()), 1e-12)
     paint = lambda m: mpl.colormaps['PuOr'](0.5 + 0.5*np.asarray(m)/top)[...,:3]
     return {f'{n} map':(paint(m), f'± {top:.2g} nats') for n,m in zip(('optical','SAR'), maps)}
@@ -143,7 +145,7 @@ def figure(self:View) -> Plate:
     for ax,n in zip(axs, self.opinions): _opinion_axis(ax, self, n)
     for ax in axs[1:-1]: ax.set_yticklabels([])
     axs[-1].axis('off')
-    axs[-1].text(0, 1, '\n'.join(f'{k}: {t}' for k,t in self.facts.items()), va='top', fontsize=7, linespacing=1.5, transform=axs[-1].transAxes)
+    axs[-1].text(0, 1, '\n'.join(fill(f'{k}: {t}', 46, subsequent_indent='    ') for k,t in self.facts.items()), va='top', fontsize=7, linespacing=1.5, transform=axs[-1].transAxes)
     low.supxlabel('probability', fontsize=7)
     fig.suptitle(self.title, fontsize=8)
     return fig
@@ -247,11 +249,11 @@ def _facts(j, t, i):
     yield 'Shapley value',f'optical {r.phi_opt:+.2f}, SAR {r.phi_sar:+.2f} nats for {name(j.target[i])}'
 
 def sample_view(j:Jury, t:pd.DataFrame, # of `sample_table`
-                i:int, steps=8, # of the saliency's path
+                i:int, steps=8, # of the saliency's path; 0 leaves the maps grey
                 blur=5 # pixels over which the maps are averaged for the eye
                ) -> View:
     "Everything about one sample"
-    maps = saliency(j.probes[j.speaker], j.pairs, [i], j.target[[i]], steps, blur)[0].numpy()
+    maps = saliency(j.probes[j.speaker], j.pairs, [i], j.target[[i]], steps, blur)[0].numpy() if steps else None
     return View(str(j.pairs.ids[i]), tiles(j.pairs, i) | map_tiles(maps), j.opinions(i), j.pairs.classes, int(j.truth[i]), dict(_facts(j, t, i)))
 
 # %% ../nbs/34_inspect.ipynb #1deda3f9
@@ -261,10 +263,11 @@ class Live:
         return self.box._repr_mimebundle_(**kwargs) | {'text/plain':type(self).__name__, 'image/png':text64(self.static()._repr_png_())}
 
 def _drop(options, what): return W.Dropdown(options=options, description=what, layout=W.Layout(width='270px'), style=dict(description_width='60px'))
-def _button(words, tip, f, width='auto', **kw):
-    b = W.Button(description=words, tooltip=tip, layout=W.Layout(width=width), **kw)
-    b.on_click(f)
-    return b
+class _Button(W.Button): # `on_click` keeps what a callback raises from whoever calls `click`; this one doesn't
+    def __init__(self, words, tip, act):
+        super().__init__(description=words, tooltip=tip, layout=W.Layout(width='auto'))
+        self.act = act
+    def click(self): self.act()
 def _slide(what, lo, hi, value, step=None, **kw):
     kind,args = (W.IntSlider,{}) if step is None else (W.FloatSlider,dict(step=step))
     return kind(value=value, min=lo, max=hi, description=what, layout=W.Layout(width='420px'), style=dict(description_width='80px'), **args, **kw)
@@ -280,8 +283,8 @@ class SampleInspector(Live):
         self.cls = _drop([('any class', -1), *((c, k) for k,c in enumerate(pairs.classes))], 'class')
         self.sky,self.which,self.order = (_drop(possible(o, t), what) for o,what in ((SKIES,'sky'), (WHICH,'show'), (ORDERS,'order')))
         self.at = _slide('sample', 1, len(t), 1)
-        self.back,self.on = _button('◀', 'previous', lambda b: self.step(-1)),_button('▶', 'next', lambda b: self.step(1))
-        self.keep,self.said,self.page = _button('save view', 'as a PNG', lambda b: self.save()),W.Label(),W.HTML()
+        self.back,self.on = _Button('◀', 'previous', lambda: self.step(-1)),_Button('▶', 'next', lambda: self.step(1))
+        self.keep,self.said,self.page = _Button('save view', 'as a PNG', lambda: self.save()),W.Label(),W.HTML()
         self.box = W.VBox([W.HBox([self.cls, self.sky]), W.HBox([self.which, self.order]), W.HBox([self.at, self.back, self.on, self.keep]), self.said, self.page])
         for w in (self.cls, self.sky, self.which, self.order): w.observe(self.pick, 'value')
         self.at.observe(self.show, 'value')
@@ -306,9 +309,10 @@ def view(self:SampleInspector): # of the sample that is shown; None where no sam
 
 @patch
 def show(self:SampleInspector, change=None):
-    v = self.view
-    self.page.value = v.html() if v else '<i>No sample is like that.</i>'
-    self.said.value = f'{self.at.value} of {len(self.rows)}' if v else ''
+    n = len(self.rows)
+    self.said.value = f'{self.at.value} of {n}' if n else ''
+    for steps in (0, 8) if n else (): self.page.value = sample_view(self.jury, self.table, self.rows[self.at.value - 1], steps).html()
+    if not n: self.page.value = '<i>No sample is like that.</i>'
 
 # %% ../nbs/34_inspect.ipynb #f42b046a
 @patch
@@ -471,14 +475,17 @@ def charts_html(panels, width=_W) -> str:
     "Panels side by side, and one legend"
     known = {c.name:c for p in panels for c in p.curves}
     key = lambda c: f'<span><svg width="26" height="8"><line x1="0" x2="26" y1="4" y2="4" stroke="{c.colour}" stroke-width="2" stroke-dasharray="{_DASH[c.dash]}"/></svg> {escape(c.name)}</span>'
-    grey = ''.join(f'<span><span style="background:#8883;padding:0 9px"></span> {escape(p.band[2])}</span>' for p in panels if p.band)
+    grey = ''.join(f'<span><span style="background:#8883;padding:0 9px;margin-right:5px"></span>{escape(p.band[2])}</span>' for p in panels if p.band)
     return f'<div class="irm-charts"><div style="display:flex;flex-wrap:wrap">{"".join(p.svg(width) for p in panels)}</div><div style="display:flex;flex-wrap:wrap;gap:14px;font-size:11px">{"".join(map(key, known.values()))}{grey}</div></div>'
 
 # %% ../nbs/34_inspect.ipynb #1b8f1cd8
 @styled
-def charts_figure(panels, size=(3., 2.8)) -> Plate: # inches of one panel
+def charts_figure(panels, size=(3., 2.8), # inches of one panel
+                  said=()) -> Plate: # sentences above
     "The same panels by Matplotlib"
-    fig = Plate(figsize=(size[0]*len(panels), size[1]), dpi=80, layout='constrained')
+    lines = [l for s in said for l in wrap(s, int(18*size[0]*len(panels)), subsequent_indent='   ')]
+    fig = Plate(figsize=(size[0]*len(panels), size[1] + .14*len(lines)), dpi=80, layout='constrained')
+    if lines: fig.suptitle('\n'.join(lines), x=.01, ha='left', fontsize=7)
     for ax,p in zip(fig.subplots(1, len(panels), squeeze=False)[0], panels):
         if p.band: ax.axvspan(*p.band[:2], color=COLOURS['neutral'], alpha=.14, lw=0, label=p.band[2])
         for c in p.curves:
@@ -491,7 +498,7 @@ def charts_figure(panels, size=(3., 2.8)) -> Plate: # inches of one panel
         if p.names: ax.set_xticks(range(len(p.names)), p.names)
         else: ax.xaxis.set_major_locator(MaxNLocator(5, integer=np.ptp(p.limits[0]) > 3))
     key = {l:h for ax in fig.axes for h,l in zip(*ax.get_legend_handles_labels())}
-    fig.legend(key.values(), key, loc='outside lower center', ncols=min(4, len(key)))
+    fig.legend(key.values(), key, loc='outside lower center', ncols=min(len(key), int(size[0]*len(panels)/1.2)))
     return fig
 
 # %% ../nbs/34_inspect.ipynb #531c418c
@@ -592,13 +599,17 @@ def content_panel(curves:pd.DataFrame, # of `content_curves`
         out.append(Curve(m, x, g['mean'].to_numpy(), colours[m], '-' if m == ours else _LINES[1 + k % 3], True, g.lo.to_numpy(), g.hi.to_numpy()))
     return Panel(score, out, 'cloud content', at=content, band=(PAPER_LIMIT, 1.02, "the paper's warning"), xlim=(-.02, 1.02))
 
+_CELL = '<td style="text-align:left;padding:1px 12px 1px 0">'
+def _rows_html(rows): return f'<table>{"".join("<tr>" + "".join(f"{_CELL}{c}</td>" for c in r) + "</tr>" for r in rows)}</table>'
+
 def advice_html(a:Advice, best:pd.DataFrame, pays=()) -> str:
     "Advice, the best methods by cover and budget, and what was found on these data"
-    rows = ''.join(f'<tr><td style="text-align:left">{escape(r.method)}{" =" if r.tied else ""}</td><td>{r.mean:.3f}</td><td>{f"{r.lo:.3f} to {r.hi:.3f}" if r.seeds > 1 else "one seed"}</td><td>{r.seeds}</td></tr>' for r in a.table.itertuples())
-    head = ''.join(f'<th>{n:g} labels a class</th>' for n in best.columns)
-    cells = ''.join(f'<tr><th>cover {c:.0%}</th>' + ''.join(f'<td>{escape(str(v))}</td>' for v in line) + '</tr>' for c,line in zip(best.index, best.to_numpy()))
+    bold = lambda words: [f'<b>{escape(w)}</b>' for w in words]
+    rows = [(escape(r.method) + ' ='*r.tied, f'{r.mean:.3f}', f'{r.lo:.3f} to {r.hi:.3f}' if r.seeds > 1 else 'one seed', r.seeds) for r in a.table.itertuples()]
+    cells = [(*bold([f'cover {c:.0%}']), *(escape(str(v)) for v in line)) for c,line in zip(best.index, best.to_numpy())]
+    tables = _rows_html([bold(['method','mean','interval','seeds']), *rows]) + _rows_html([bold(['best mean', *(f'{n:g} labels a class' for n in best.columns)]), *cells])
     said = ''.join(f'<p style="margin:3px 0">{escape(s)}</p>' for s in (*a.sentences, *pays))
-    return f'<div class="irm-advice" style="display:flex;flex-wrap:wrap;gap:24px;font-size:12px;max-width:1000px;line-height:1.35"><table><tr><th>method</th><th>mean</th><th>interval</th><th>seeds</th></tr>{rows}</table><table><tr><th>best mean</th>{head}</tr>{cells}</table><div>{said}</div></div>'
+    return f'<div class="irm-advice" style="display:flex;flex-wrap:wrap;align-items:flex-start;gap:8px 24px;font-size:12px;max-width:1000px;line-height:1.35">{tables}<div>{said}</div></div>'
 
 # %% ../nbs/34_inspect.ipynb #97117224
 class ContentExplorer(Live):
@@ -623,7 +634,7 @@ class ContentExplorer(Live):
         p = self.points[self.score.value]
         pays = where_it_pays(p[(p.cover == self.cover.value) & (p.per_class == self.budget.value)], *self.pair)
         self.page.value = charts_html([self.panel], 640) + advice_html(self.advice, best_methods(p, self.content.value), pays)
-    def static(self): return charts_figure([self.panel], (6.4, 2.8))
+    def static(self): return charts_figure([self.panel], (6.4, 2.8), self.advice.sentences)
 
 # %% ../nbs/34_inspect.ipynb #1f277cb3
 def queue(logits, features, labelled, n=8) -> np.ndarray: # rows, the most worth first
@@ -674,8 +685,8 @@ class LabelHelper(Live):
         self.given = {i:int(k) for i,k in enumerate(pairs.labels) if k >= 0}
         if self.file.exists(): self.given |= {at[s]:k for s,k in read_labels(self.file, pairs.classes).items() if s in at}
         self.passed,self.log,self.rows = set(),[],[]
-        self.classes = [_button(c, f'label it {c}', lambda b, k=k: self.give(k)) for k,c in enumerate(pairs.classes)]
-        self.skip,self.back = _button('skip', 'not sure: show another', lambda b: self.give(None)),_button('undo', 'take the last click back', lambda b: self.undo())
+        self.classes = [_Button(c, f'label it {c}', lambda k=k: self.give(k)) for k,c in enumerate(pairs.classes)]
+        self.skip,self.back = _Button('skip', 'not sure: show another', lambda: self.give(None)),_Button('undo', 'take the last click back', lambda: self.undo())
         self.said,self.page = W.Label(),W.HTML()
         self.box = W.VBox([W.HBox([*self.classes, self.skip, self.back], layout=W.Layout(flex_flow='row wrap')), self.said, self.page])
         self.show()

@@ -7,7 +7,7 @@ from conftest import command, environment, kill_when
 
 GRID = 'grid demo --methods sl ours without-irm --seeds 1 --samples 120 --per-class 1 --set epochs=2 tau=0.1 --device cpu --precision float32'.split()
 COST = ['started','seconds','trained_s','built','peak_mb'] # of a run; all else is about the networks
-CHANGES = 3 # at most, from a start to a kill: checkpoints and results, so that every start gets on, however slow the machine
+CHANGES = 4 # at most, from a start to a kill
 
 # A server that has imported the libraries forks a process for each run: kills meet a grid at work, not an interpreter at its imports.
 forks = multiprocessing.get_context('forkserver') if 'forkserver' in multiprocessing.get_all_start_methods() else None
@@ -38,15 +38,16 @@ def finish(folder):
 def stages(folder): return frozenset(p.name for p in (folder/'store').glob('*.safetensors'))
 
 def files(folder):
-    "Names and times of checkpoints and results"
+    "Names and times of what has been kept: checkpoints, stages, records"
     found = set()
-    for p in (folder/'store').rglob('*.safetensors'):
+    for p in (*folder.glob('store/*.safetensors'), *folder.glob('store/work/*/checkpoint.safetensors'), *folder.glob('out/cells/*.json')):
+        if p.name.startswith('.'): continue # being written
         try: found.add((p, p.stat().st_mtime_ns))
         except FileNotFoundError: pass # renamed meanwhile
     return found
 
 def after(folder, changes, wait):
-    "The moment `wait` seconds after so many changes of these files"
+    "The moment `wait` seconds after so many more have been kept"
     seen,left,until = files(folder),changes,None
     def moment():
         nonlocal seen, left, until

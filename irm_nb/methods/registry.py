@@ -34,7 +34,8 @@ def method(name:str, uses:str, source:str, ours=False):
     "Decorator: put a function into `METHODS`"
     check_option('uses', uses, MODALITIES)
     def add(f):
-        if name in METHODS: raise OptionError('method', repr(name), 'a name of its own', f'{METHODS[name].run.__module__} has it already.')
+        has = METHODS[name].run.__module__ if name in METHODS else '__main__'
+        if has not in ('__main__', f.__module__): raise OptionError('method', repr(name), 'a name of its own', f'{has} has it already.')
         METHODS[name] = Method(name, uses, source, f, ours)
         return f
     return add
