@@ -40,7 +40,7 @@ def stages(folder): return frozenset(p.name for p in (folder/'store').glob('*.sa
 def files(folder):
     "Names and times of what has been kept: checkpoints, stages, records"
     found = set()
-    for p in (*folder.glob('store/*.safetensors'), *folder.glob('store/work/*/checkpoint.safetensors'), *folder.glob('out/cells/*.json')):
+    for p in (*folder.glob('store/*.safetensors'), *folder.glob('store/work/**/checkpoint.safetensors'), *folder.glob('out/cells/*.json')):
         if p.name.startswith('.'): continue # being written
         try: found.add((p, p.stat().st_mtime_ns))
         except FileNotFoundError: pass # renamed meanwhile
