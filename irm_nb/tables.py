@@ -141,7 +141,7 @@ def _beside_paper(frame, table):
     return f.assign(diff=f.OA - f.paper_OA, rank=rank('OA'), paper_rank=rank('paper_OA'))
 
 # %% ../nbs/31_tables.ipynb #fbda614c
-_TEX = str.maketrans({**{c:f'\\{c}' for c in '&%$#_{}'}, '\\':r'\textbackslash{}', '~':r'\textasciitilde{}', '^':r'\textasciicircum{}', 'κ':r'$\kappa$',
+_TEX = str.maketrans({**{c:f'\\{c}' for c in '&%$#_{}'}, '\\':r'\textbackslash{}', '~':r'\textasciitilde{}', '^':r'\textasciicircum{}', 'κ':r'$\kappa$', 'Δ':r'$\Delta$',
                       'τ':r'$\tau$', '±':r'$\pm$', '−':'$-$', '–':'--', '—':'---', '→':r'$\rightarrow$', '≤':r'$\leq$', '<':'$<$', '>':'$>$', '·':r'$\cdot$'})
 _MARKS = dict(html=('{}','<b>{}</b>','<u>{}</u>'), markdown=('{}','**{}**','<u>{}</u>'), latex=('{}','\\textbf{{{}}}','\\underline{{{}}}'))
 
@@ -186,14 +186,14 @@ def latex(self:Sheet, label='tab:results') -> str:
 # %% ../nbs/31_tables.ipynb #81841310
 @patch
 def _repr_html_(self:Sheet):
-    cell = lambda tag,x,css='',span=1: f'<{tag} colspan="{span}" style="padding:.2em .55em;white-space:nowrap;background:none;{css}">{x}</{tag}>'
+    cell = lambda tag,x,css='',span=1: f'<{tag} colspan="{span}" style="padding:.2em .4em;white-space:nowrap;background:none;{css}">{x}</{tag}>'
     side = lambda j: 'text-align:right' if j else 'text-align:left'
     top = ''.join(cell('th', html.escape(g), 'text-align:center;' + 'border-bottom:1px solid rgba(128,128,128,.6)'*bool(g), k) for g,k in _spans(self.head))
     names = ''.join(cell('th', html.escape(n), side(j)) for j,(_,n) in enumerate(self.head))
     line = lambda i: 'border-top:1px solid rgba(128,128,128,.6)' if i in (0, *self.rules) else ''
     body = ''.join(f'<tr style="background:none;{line(i)}">' + ''.join(cell('td', w, side(j)) for j,w in enumerate(row)) + '</tr>' for i,row in enumerate(self._words('html', html.escape)))
     notes = ''.join(f'<div style="max-width:60em;opacity:.75;font-size:85%">{html.escape(n)}</div>' for n in self.notes)
-    return (f'<div style="overflow-x:auto;color:inherit"><div style="margin:.3em .55em"><b>{html.escape(self.caption)}</b></div><table style="border-collapse:collapse;border:none;color:inherit;font-variant-numeric:tabular-nums">'
+    return (f'<div style="overflow-x:auto;color:inherit"><div style="margin:.3em .55em"><b>{html.escape(self.caption)}</b></div><table style="border-collapse:collapse;border:none;color:inherit;font-size:87%;font-variant-numeric:tabular-nums">'
             f'<thead><tr style="background:none">{top}</tr><tr style="background:none">{names}</tr></thead><tbody>{body}</tbody></table><div style="margin:.3em .55em">{notes}</div></div>')
 
 # %% ../nbs/31_tables.ipynb #2dcb54aa
@@ -221,7 +221,7 @@ def _columns(f, counted, best):
     if 'gain' in f: cols += [(f'OA against {best}', 'points [95 %]', [('' if pd.isna(r.gain) else f'{_plus(r.gain)} [{_plus(r.lo)}, {_plus(r.hi)}]', 0) for r in f.itertuples()]),
                              (f'OA against {best}', 'p', plain('p', _p)), (f'OA against {best}', 'Holm', plain('p_holm', _p))]
     if 'paper_OA' in f: cols += [('paper', 'OA, %', marked('paper_OA', [_pct(v, 2) for v in f.paper_OA])), ('paper', 'AA, %', marked('paper_AA', [_pct(v, 2) for v in f.paper_AA])),
-                                 ('paper', 'κ', marked('paper_kappa', [_num(v) for v in f.paper_kappa])), ('here − paper', 'OA', plain('diff', _plus)),
+                                 ('paper', 'κ', marked('paper_kappa', [_num(v) for v in f.paper_kappa])), ('paper', 'Δ OA', plain('diff', _plus)),
                                  ('rank', 'here', plain('rank', _whole)), ('rank', 'paper', plain('paper_rank', _whole))]
     return cols
 
@@ -239,7 +239,7 @@ def _notes(f, r, failed, right, groups, best, paper, beside, said):
         scenes = f'{len(set(groups)):,} scenes' if len(set(groups)) < len(groups) else 'samples, each taken as a scene of its own'
         out.append(f'95 %: {right.shape[1]:,} test samples drawn by their {scenes}. ± is one standard deviation over seeds.')
     if best: out.append(_on_tests(f, best))
-    if paper is not None: out.append(f"Kendall's τ between the two orders: {_num(kendalltau(*f.loc[f['rank'].notna(), ['OA','paper_OA']].to_numpy().T).statistic, 2)} over {int(f['rank'].notna().sum())} rows.")
+    if paper is not None: out.append(f"Δ OA is here minus paper. Kendall's τ between the two orders: {_num(kendalltau(*f.loc[f['rank'].notna(), ['OA','paper_OA']].to_numpy().T).statistic, 2)} over {int(f['rank'].notna().sum())} rows.")
     if shown := [m for m in beside if m in set(f.method)]: out.append(f'Not ranked: {", ".join(shown)}.')
     return out + ([f'{failed} cells failed and are left out.'] if failed else [])
 
