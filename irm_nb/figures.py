@@ -474,13 +474,15 @@ def reliability_figure(tables:dict, # {network: table of explain.reliability}, u
     return fig
 
 # %% ../nbs/33_figures.ipynb #4949427f
-def _spaced(ax, xy, words): # labels points, leaving out those too near to a labelled one
+def _spaced(ax, xy, words, others): # labels points above, or below where another curve is, leaving out those too near to a labelled one
     done = []
     for p,w in zip(xy, words):
         at = ax.transData.transform(p)
         if all(np.hypot(*(at - q)) > 20*ax.figure.dpi/72 for q in done):
             done.append(at)
-            ax.annotate(w, p, xytext=(4, 4), textcoords='offset points', fontsize=7, path_effects=[withStroke(linewidth=2, foreground='white')])
+            away = (ax.transData.transform(others) - at)*72/ax.figure.dpi
+            xytext,ha = ((-4, -10), 'right') if ((away > 1) & (away < (34, 18))).all(1).any() else ((4, 4), 'left')
+            ax.annotate(w, p, xytext=xytext, ha=ha, textcoords='offset points', fontsize=7, path_effects=[withStroke(linewidth=2, foreground='white')])
 
 def _audit_parts(ax, here):
     for y,r in enumerate(here.itertuples()):
@@ -504,8 +506,9 @@ def filter_figure(audit, # table of explain.filter_audit
         ax.plot(t.share, t.precision, ls=ls, marker=marker, ms=3.5, mfc='white' if ls == '--' else COLOURS['target'], color=COLOURS['target'], lw=1, label=f'{f} filter')
     ax.set(xlim=(0, 1.1), xlabel='share kept', ylabel='precision of what is kept')
     ax.legend(loc='lower left')
-    one = audit[(audit.part == 'all') & (audit['filter'] == audit['filter'].iloc[0])].dropna(subset='precision')
-    _spaced(ax, one[['share','precision']].to_numpy(), [f'τ {t:g}' for t in one.tau])
+    every = audit[audit.part == 'all'].dropna(subset='precision')
+    one = every[every['filter'] == every['filter'].iloc[0]]
+    _spaced(ax, one[['share','precision']].to_numpy(), [f'τ {t:g}' for t in one.tau], every[['share','precision']].to_numpy())
     if len(parts):
         _audit_parts(axs[1], parts)
         axs[1].set_title(f'{filter} filter, τ {tau:g}')

@@ -10,6 +10,7 @@ __all__ = ['MODALITIES', 'SceneSet', 'PairedScenes', 'SplitReport', 'split_repor
 import csv, json
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -118,6 +119,12 @@ def with_clouds(self:PairedScenes, spec): # a `clouds.CloudSpec`
     table = clouds.assign(spec, self.ids)
     alpha = clouds.cloud_opacity(spec, self.ids, self.size, table)
     return replace(self, opt=clouds.compose(clear, alpha, shadow=spec.shadow), clear=clear, alpha=alpha, kind=table.kind, cover=clouds.cover(alpha), _fp=None)
+
+# %% ../nbs/04_scenes.ipynb #a3432913
+@patch(as_prop=True)
+def radar(self:PairedScenes): # has a `fingerprint`, as a set does
+    "What clouds can't change: the radar images, their labels and names"
+    return SimpleNamespace(fingerprint=digest({k:getattr(self, k) for k in ('sar','pols','sar_units','labels','classes','ids')}))
 
 # %% ../nbs/04_scenes.ipynb #fd273317
 def _group_split(labels, groups, n_classes, test, seed, min_train, min_test, tries):

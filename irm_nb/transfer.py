@@ -135,7 +135,8 @@ def adapt(f_pre:Predictor, task:Task, cfg:Config, store:Store, comp:Compute,
         m = new_head(reestimate_bn(f_pre.model().to(comp.device), batches), len(task.classes), task.seed)
         loss = lambda logits,rows: F.cross_entropy(logits, y[rows])
         return m,stats,fit_steps(m, batches, L, loss, steps, (task.seed, 'adapt', modality, mode), work, f'{mode} on {modality}')
-    return network(store, f'adapt-{modality}-{mode}', 1, build, 'resnet50', modality, task.classes, dict(steps=steps, seed=task.seed), comp, [task.train], [f_pre], [adapt, reestimate_bn])
+    seen = task.train.radar if modality == 'sar' else task.train
+    return network(store, f'adapt-{modality}-{mode}', 1, build, 'resnet50', modality, task.classes, dict(steps=steps, seed=task.seed), comp, [seen], [f_pre], [adapt, reestimate_bn])
 
 # %% ../nbs/14_transfer.ipynb #41c0f108
 def bank(p:Predictor, pairs:PairedScenes, store:Store, comp:Compute) -> torch.Tensor: # float32 [N,K]
