@@ -91,18 +91,17 @@ def seeded(*purpose):
         yield
 
 # %% ../nbs/00_core.ipynb #258c6c10
-def _seconds(f, n=3): # the least of n
-    def once():
-        t = time.perf_counter()
-        f()
-        return time.perf_counter() - t
-    return min(once() for _ in range(n))
+def _seconds(f):
+    t = time.perf_counter()
+    f()
+    return time.perf_counter() - t
 
 @functools.cache
 def _cpu_bf16_pays():
     a = torch.ones(768, 768)
     b = a.bfloat16()
-    return _seconds(lambda: a@a)/_seconds(lambda: b@b) > 1.3
+    full,half = (min(t) for t in zip(*((_seconds(lambda: a@a), _seconds(lambda: b@b)) for _ in range(20))))
+    return full/half > 1.3
 
 @dataclasses.dataclass(frozen=True)
 class Compute:
