@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PRESETS', 'SOURCE', 'STUDENT', 'MODES', 'Config', 'Predictor', 'inputs_of', 'trained', 'train_network', 'load_source',
-           'pretrain', 'adapt_network', 'radar_only', 'adapt', 'cached_logits', 'bank', 'pseudo_labels', 'distil',
-           'target_rows', 'regulated', 'train_target', 'teachers', 'check_task', 'irm_transfer', 'Front',
-           'front_images', 'seen_through', 'finetune_behind', 'evaluate', 'tidy']
+           'pretrain', 'adapt_network', 'radar_only', 'adapt_on', 'adapt', 'cached_logits', 'bank', 'pseudo_labels',
+           'distil', 'target_rows', 'regulated', 'watched', 'train_target', 'teachers', 'check_task', 'irm_transfer',
+           'Front', 'front_images', 'seen_through', 'finetune_behind', 'evaluate', 'tidy']
 
 # %% ../nbs/14_transfer.ipynb #78b458b6
 import json
@@ -198,15 +198,19 @@ def radar_only(pairs:PairedScenes) -> PairedScenes: # optical images blank, sky 
     blank = np.broadcast_to(frozen(np.zeros((), np.uint8)), (len(pairs), 3, *pairs.size))
     return replace(pairs, opt=blank, alpha=None, clear=None, kind=None, cover=None)
 
+def adapt_on(seen:PairedScenes, # a task's training pairs, as they are to be shown
+             f_pre:Predictor, task:Task, cfg:Config, store:Store, comp:Compute, modality, mode) -> Predictor:
+    "f_pre adapted to the target's classes on L"
+    check_option('mode', mode, tuple(MODES))
+    body = replace(cfg.adapt, lr=cfg.head.lr) if mode == 'head' else cfg.adapt
+    return store(adapt_network, f_pre, seen, task.labelled, modality, mode, cfg.head, body, task.seed, comp)
+
 def adapt(f_pre:Predictor, task:Task, cfg:Config, store:Store, comp:Compute,
           modality='opt', # or 'sar'
           mode='full' # 'full', 'top' or 'head'
          ) -> Predictor:
-    "f_S and the Finetune rows: f_pre adapted to the target's classes on L"
-    check_option('mode', mode, tuple(MODES))
-    seen = radar_only(task.train) if modality == 'sar' else task.train
-    body = replace(cfg.adapt, lr=cfg.head.lr) if mode == 'head' else cfg.adapt
-    return store(adapt_network, f_pre, seen, task.labelled, modality, mode, cfg.head, body, task.seed, comp)
+    "f_S and the Finetune rows"
+    return adapt_on(radar_only(task.train) if modality == 'sar' else task.train, f_pre, task, cfg, store, comp, modality, mode)
 
 # %% ../nbs/14_transfer.ipynb #41c0f108
 @stage('logits')
@@ -246,12 +250,16 @@ def regulated(teachers, # logits of f_S, f'_Opt and f'_SAR on the training side,
     "F2's loss on a task"
     return RegulatedLoss(*teachers, cfg.irm, cfg.normalize, task.train.labels if cfg.distil_on == 'train' else None)
 
+def watched(teachers, task:Task, cfg:Config) -> dict:
+    "What is watched of F2, and how often"
+    rows = target_rows(task, cfg)
+    return dict(monitor=ModalityMonitor(teachers[1][rows], teachers[2][rows]), monitor_every=cfg.monitor_every)
+
 def train_target(f_S:Predictor, f_opt:Predictor, f_sar:Predictor, # the three teachers
                  task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
     "f_T, eqs. (3)-(8)"
-    teachers,rows = [bank(p, task.train, store, comp) for p in (f_S, f_opt, f_sar)],target_rows(task, cfg)
-    monitor = ModalityMonitor(teachers[1][rows], teachers[2][rows])
-    return store(train_network, f'F2-{cfg.irm}', Architecture(STUDENT), task.train, 'both', rows, regulated(teachers, task, cfg), cfg.target, (task.seed, 'F2'), comp, monitor=monitor, monitor_every=cfg.monitor_every)
+    opinions = [bank(p, task.train, store, comp) for p in (f_S, f_opt, f_sar)]
+    return store(train_network, f'F2-{cfg.irm}', Architecture(STUDENT), task.train, 'both', target_rows(task, cfg), regulated(opinions, task, cfg), cfg.target, (task.seed, 'F2'), comp, **watched(opinions, task, cfg))
 
 # %% ../nbs/14_transfer.ipynb #3f30e484
 def teachers(task:Task, cfg:Config, store:Store, comp:Compute) -> tuple: # (f_S, f'_Opt, f'_SAR)
@@ -308,14 +316,13 @@ def images(self:Front, pairs, # `PairedScenes`, or `SceneSet` for modality 'opt'
 @stage('images')
 def front_images(front:Front, pairs:PairedScenes, comp:Compute) -> np.ndarray: return front.images(pairs, comp)
 
-def seen_through(front:Front, task:Task, store:Store, comp:Compute) -> Task: # its test pairs stay as they are
-    "The task as a front shows its training pairs"
-    train = replace(task.train, opt=store(front_images, front, task.train, comp), alpha=None, clear=None)
-    return Task(task.source, train, replace(task.test, opt=front.images(task.test, comp), alpha=None, clear=None), task.labelled, task.seed)
+def seen_through(front:Front, task:Task, store:Store, comp:Compute) -> PairedScenes:
+    "A task's training pairs as a front shows them"
+    return replace(task.train, opt=store(front_images, front, task.train, comp), alpha=None, clear=None)
 
 def finetune_behind(front:Front, task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
     "*Finetune* on what a front makes of the images, and the front before it"
-    c = adapt(pretrain(task.source, cfg, store, comp), seen_through(front, task, store, comp), cfg, store, comp, 'opt', 'head')
+    c = adapt_on(seen_through(front, task, store, comp), pretrain(task.source, cfg, store, comp), task, cfg, store, comp, 'opt', 'head')
     stats = channel_stats(task.train, front.modality)
     m = units_(Translated(front.net(), c.model(), len(stats['mean'])), stats, c.stats, front.lo, front.hi)
     p = Predictor(f'{front.arch}-{c.arch}', front.modality, c.classes, stats, m.state_dict(), c.history, inputs_of(task.train, front.modality))
