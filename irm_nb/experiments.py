@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['SKIES', 'SOURCES', 'TARGETS', 'PLACELESS', 'TRAININGS', 'STANDIN', 'SWEPT', 'VARIANTS', 'SGD', 'ONE_AT_A_TIME',
-           'GRIDS', 'read_sky', 'read_domain', 'load_domain', 'sky_bank', 'sky_spec', 'configure', 'Cell', 'uncovered',
-           'revision', 'measure', 'attempt', 'keep_result', 'read_records', 'results', 'answers', 'product', 'run',
-           'cell_bar', 'local_client', 'remote_client', 'grid']
+           'GRIDS', 'named_values', 'read_sky', 'scene_pattern', 'read_domain', 'load_domain', 'sky_bank', 'sky_spec',
+           'configure', 'Cell', 'uncovered', 'revision', 'measure', 'attempt', 'keep_result', 'read_records', 'results',
+           'answers', 'product', 'run', 'cell_bar', 'local_client', 'remote_client', 'grid']
 
 # %% ../nbs/30_experiments.ipynb #1ceaf391
-import functools, inspect, itertools, json, logging, platform, subprocess, sys, time, traceback, warnings
-from contextlib import closing, contextmanager
+import csv, errno, functools, inspect, itertools, json, logging, platform, re, signal, subprocess, sys, time, traceback, warnings, zipfile, zlib
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -26,9 +26,9 @@ import irm_nb
 from . import datasets, world
 from .clouds import *
 from .core import *
-from .irm import REGULATIONS
 from .methods.all import METHODS
 from .metrics import scores_by
+from .models import ARCHS, image_net, patch_critic
 from .scenes import *
 from .store import Store
 from .train import TrainConfig
@@ -47,12 +47,23 @@ def _word(text): # 3, 0.3, '0.4..1', 'true' or a word
     return {'true':True, 'false':False}.get(text, text)
 
 # %% ../nbs/30_experiments.ipynb #6ed5b359
+def named_values(what, parts) -> dict: # of texts name=value, each name once
+    "Texts name=value as a dictionary; `OptionError` for another form, or a name that comes twice"
+    pairs = [p.partition('=') for p in parts]
+    names = [k for k,_,_ in pairs]
+    for k,equals,v in pairs:
+        if not (k and equals and v): raise OptionError(what, repr(k + equals + v), 'NAME=VALUE', 'Put an equals sign between the two, and no spaces around it.')
+        if names.count(k) > 1: raise OptionError(what, f'{k} {names.count(k)} times', 'each name once', 'Keep the one that is meant.')
+    return {k:v for k,_,v in pairs}
+
 def _sky_fields(sky):
-    if not isinstance(sky, str): return sky if sky is None else {k:tuple(v) if isinstance(v, list) else v for k,v in dict(sky).items()}
+    if sky is None: return None
+    if not isinstance(sky, (str, dict)): raise OptionError('sky', repr(sky), 'a name, differences from one, or a dictionary', "Write 'half', or 'content=0.3,cover=0.05..1'.")
+    if isinstance(sky, dict): return {k:tuple(v) if isinstance(v, list) else v for k,v in sky.items()}
     head,*rest = sky.split(',')
     base,rest = ({},[head,*rest]) if '=' in head else (SKIES[check_option('sky', head, tuple(SKIES))],rest)
     if base is None and rest: raise OptionError('sky', repr(sky), "'own' alone", 'Clouds can not be laid over clouds: leave the rest out, or name another sky.')
-    return base if base is None else base | {k:_word(v) for k,_,v in (r.partition('=') for r in rest)}
+    return base if base is None else base | {k:_word(v) for k,v in named_values('sky', rest).items()}
 
 def _real(v): return tuple(map(float, v)) if np.ndim(v) else float(v) # 1 and 1.0 are one sky
 
@@ -62,9 +73,13 @@ def read_sky(sky # name, text or dictionary
     f = _sky_fields(sky)
     if f is None: return 'own',None
     for k in f: check_option('sky', k, tuple(_SKY))
+    for k,v in f.items():
+        if isinstance(v, bool): raise OptionError(k, v, f'something like {_SKY[k]!r}', 'Write a value of that kind.')
     check_option('texture', f.get('texture', 'fractal'), TEXTURES)
+    check_whole('seed', f.get('seed', 0), 0)
     CloudSpec(**{k:v for k,v in f.items() if k != 'texture'}) # says what is out of range
     f = {k:_real(f[k]) if isinstance(_SKY[k], float) else f[k] for k in _SKY if k in f and f[k] != _SKY[k]}
+    if f.get('content') == 0 and len(f) > 1: raise OptionError('sky', repr(sky), "'clear' alone: where no image has a cloud, nothing can be said of clouds", 'Leave the rest out, or take a content above 0.')
     name = next((n for n,g in SKIES.items() if g == f), None)
     return name or ','.join(f'{k}={"..".join(map(str, v)) if isinstance(v, tuple) else v}' for k,v in f.items()),f
 
@@ -90,6 +105,18 @@ TARGETS = dict(
 PLACELESS = 'world','aid','scenes9' # that need no folder: embedded, or looked for in `data_home()`
 
 # %% ../nbs/30_experiments.ipynb #b2e8f4ed
+def scene_pattern(text, where='groups') -> str: # the text
+    "A regular expression with one group, or `OptionError`"
+    try: groups = re.compile(text).groups
+    except (re.error, RecursionError, OverflowError) as e: raise OptionError(where, repr(text), f'a regular expression ({e})', r"Write one with one group, such as '^(\d+)_r'.") from e
+    if groups != 1: raise OptionError(where, repr(text), f'a regular expression with one group, not {groups}', r"Put the scene's name into brackets, as in '^(\d+)_r'.")
+    return text
+
+def _domain_option(name, text):
+    if name == 'groups': return scene_pattern(text)
+    if name == 'pols': return polarisations(text)
+    return check_whole(name, _word(text), 1)
+
 def read_domain(role, # 'source' or 'target'
                 text # name[:folder][?option=value&…]
                ) -> tuple: # (name, folder or None, options)
@@ -99,14 +126,16 @@ def read_domain(role, # 'source' or 'target'
     table = SOURCES if role == 'source' else TARGETS
     known = list(inspect.signature(table[check_option(role, name, tuple(table))]).parameters)[2:]
     if not at and name not in PLACELESS: raise OptionError(role, repr(text), f'{name}:FOLDER', 'Write the folder after a colon.')
-    options = dict(o.partition('=')[::2] for o in options.split('&') if o)
+    if at and name == 'world': raise OptionError(role, repr(text), "'world' alone", 'The embedded world lies in no folder. For one, write scenes:FOLDER or pairs:FOLDER.')
+    options = named_values(f'options of {name}', options.split('&') if options else [])
     for k in options: check_option(f'option of {name}', k, tuple(known))
-    return name,at or None,{k:v if k == 'groups' else tuple(v.split(',')) if ',' in v else _word(v) for k,v in options.items()}
+    return name,at or None,{k:_domain_option(k, v) for k,v in options.items()}
 
 @functools.lru_cache(8)
 def load_domain(role, text, samples=0): # -> `SceneSet` or `PairedScenes`; once in a process
     "What a domain's name says"
     name,at,options = read_domain(role, text)
+    at = as_path(at) if at else None
     return (SOURCES if role == 'source' else TARGETS)[name](at, samples, **options)
 
 # %% ../nbs/30_experiments.ipynb #5402ca12
@@ -128,15 +157,17 @@ def sky_spec(sky, target) -> CloudSpec: # None for 'own'
 TRAININGS = tuple(f.name for f in fields(Config) if isinstance(f.default, TrainConfig))
 _SCALARS = tuple(f.name for f in fields(Config) if f.name not in TRAININGS)
 _EVERY = tuple(f.name for f in fields(TrainConfig))
-_WORDS = dict(irm=REGULATIONS, adapt_mode=('full','head'), distil_on=('unlabelled','train'), optimizer=('adam','sgd'), schedule=('cosine','constant'))
 
-def _set(o, k, v):
-    "`o` with the field `k` set to `v`, if `v` is of its kind"
-    old = getattr(o, k)
-    if k in _WORDS: check_option(k, v, _WORDS[k])
-    fits = isinstance(v, bool) if isinstance(old, bool) else not isinstance(v, bool) and isinstance(v, (int,float) if isinstance(old, float) else int if isinstance(old, int) else (str, type(None)))
-    if not fits: raise OptionError(k, repr(v), f'something like {old!r}', 'Write a value of that kind.')
-    return replace(o, **{k:v})
+def _set(o, k, v, name):
+    "`o` with the field `k` set to `v`; an error names the choice as it was written"
+    try: return replace(o, **{k:v})
+    except OptionError as e: raise OptionError(name, e.found, e.expected, e.do) from e
+
+def _choices(choices) -> dict:
+    try: out = dict(choices)
+    except (TypeError, ValueError) as e: raise OptionError('choices', repr(choices), 'names and values', "Write choices=dict(tau=0.5), or (('tau', 0.5),).") from e
+    for k in out: check_option('choice', k, (k,) if isinstance(k, str) else _SCALARS)
+    return out
 
 # %% ../nbs/30_experiments.ipynb #613017a5
 def configure(preset:str, # of `PRESETS`
@@ -144,12 +175,12 @@ def configure(preset:str, # of `PRESETS`
              ) -> Config:
     "A preset with some choices made otherwise"
     cfg = PRESETS[check_option('preset', preset, tuple(PRESETS))]
-    for k,v in sorted(dict(choices).items(), key=lambda c: '.' in c[0]): # one training's own choice comes last
+    for k,v in sorted(_choices(choices).items(), key=lambda c: '.' in c[0]): # one training's own choice comes last
         part,_,name = k.rpartition('.')
         if part: check_option('choice', part, TRAININGS); check_option(f'choice {part}.', name, _EVERY)
         else: check_option('choice', k, (*_SCALARS, *_EVERY, *(f'{t}.…' for t in TRAININGS)))
-        if k in _SCALARS: cfg = _set(cfg, k, v)
-        else: cfg = replace(cfg, **{t:_set(getattr(cfg, t), name, v) for t in ([part] if part else TRAININGS)})
+        if k in _SCALARS: cfg = _set(cfg, k, v, k)
+        else: cfg = replace(cfg, **{t:_set(getattr(cfg, t), name, v, k) for t in ([part] if part else TRAININGS)})
     return cfg
 
 # %% ../nbs/30_experiments.ipynb #597698f0
@@ -175,20 +206,25 @@ class Cell:
     def __str__(self): return ' · '.join(filter(None, [f'{self.source} → {self.target}', self.sky, self.method, f'seed {self.seed}', f'{self.per_class} a class'*(self.per_class != 20), *(f'{k}={v}' for k,v in self.choices), 'clear labels'*self.clear_labels]))
 
 # %% ../nbs/30_experiments.ipynb #897eb890
-def _count(name, v, least):
-    if isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < least: raise OptionError(name, repr(v), f'a whole number, at least {least}', 'Write it without a point.')
-    return int(v)
+_KINDS = {f.name:f.type for o in (TrainConfig, Config) for f in fields(o)}
+
+def _plain_choice(k, v): # 1 and 1.0 are one tau
+    return v if v is None else _KINDS[k.rpartition('.')[2]](v)
 
 def _canonical(c:Cell):
     "Check a cell, and write each field in its one way"
-    put = lambda k,v: object.__setattr__(c, k, v)
+    def put(k, v): object.__setattr__(c, k, v)
+    for role in ('source','target'): put(role, str(getattr(c, role)))
     uses = {read_domain(role, getattr(c, role))[0] for role in ('source','target')}
-    check_option('method', c.method, tuple(METHODS)); check_option('split', c.split, ('random','groups'))
-    put('sky', read_sky(c.sky)[0]); put('clear_labels', bool(c.clear_labels))
-    put('seed', _count('seed', c.seed, 0)); put('per_class', _count('per_class', c.per_class, 1))
-    put('samples', _count('samples', c.samples, 2) if 'world' in uses else 0)
-    put('choices', tuple(sorted((k,v) for k,v in dict(c.choices).items())))
+    check_option('method', c.method, tuple(METHODS))
+    check_option('split', c.split, ('random','groups'))
+    check_option('clear_labels', c.clear_labels, (True, False))
+    put('sky', read_sky(c.sky)[0])
+    put('seed', check_whole('seed', c.seed, 0))
+    put('per_class', check_whole('per_class', c.per_class, 1))
+    put('samples', check_whole('samples', c.samples, 2) if 'world' in uses else 0)
     configure(c.preset, c.choices)
+    put('choices', tuple(sorted((k, _plain_choice(k, v)) for k,v in _choices(c.choices).items())))
 
 # %% ../nbs/30_experiments.ipynb #80813511
 @functools.lru_cache(2)
