@@ -7,7 +7,7 @@ __all__ = ['STOPPED', 'DEFAULT_ROWS', 'PRESET_NAMES', 'COMMANDS', 'GRID_NAMES', 
            'GRID_EXAMPLES', 'STORE', 'STORE_EXAMPLES', 'DEFAULTS', 'COLUMNS', 'GRID_AXES', 'versions', 'parser', 'main',
            'slug', 'choose_rows', 'choose_seeds', 'settled', 'parse', 'choose_saved', 'choose_config', 'load_data',
            'job_of', 'default_out', 'open_out', 'provenance', 'results_table', 'write_results', 'describe', 'run_seed',
-           'train', 'choose_cells', 'grid_table', 'grid', 'bench']
+           'train', 'choose_cells', 'grid_table', 'grid', 'choose_entries', 'entries_table', 'store', 'bench']
 
 # %% ../nbs/37_cli.ipynb #0f7d18dd
 import os, signal, sys
@@ -483,11 +483,14 @@ def _cell(values):
 def results_table(results) -> str: # results: dictionaries of `transfer.tidy`; Markdown
     "One line for each row, mean ± standard deviation over seeds"
     rows = list(dict.fromkeys(r['row'] for r in results))
-    of = lambda row,subset,measure: [r[measure] for r in results if (r['row'], r['subset']) == (row, subset)]
-    lines = [[n, *(_cell(of(n, s, m)) for s,m in COLUMNS)] for n in rows]
+    def of(row, subset, measure): return [r[measure] for r in results if (r['row'], r['subset']) == (row, subset)]
     head = ['row', *('κ' if m == 'kappa' else m if s == 'all' else f'{m} {s}' for s,m in COLUMNS)]
+    return _markdown(head, [[n, *(_cell(of(n, s, m)) for s,m in COLUMNS)] for n in rows])
+
+def _markdown(head, lines):
+    "A table with columns of even width"
     wide = [max(len(l[i]) for l in [head, *lines]) for i in range(len(head))]
-    fmt = lambda l: '| ' + ' | '.join(c.ljust(w) for c,w in zip(l, wide)) + ' |'
+    def fmt(l): return '| ' + ' | '.join(c.ljust(w) for c,w in zip(l, wide)) + ' |'
     return '\n'.join([fmt(head), '|' + '|'.join('-'*(w + 2) for w in wide) + '|', *map(fmt, lines)])
 
 # %% ../nbs/37_cli.ipynb #ade3db09
@@ -632,6 +635,86 @@ def _report(t, cells, out): # exit code
         for e in bad.error[bad.key == c.key]: print(f'failed  {c}: {e}  ({out/"errors"/c.key}.txt)', file=sys.stderr)
     if len(bad): print(f'irm_run grid: {len(bad)} of {len(cells)} cells failed. The same command tries them again.', file=sys.stderr)
     return int(len(bad) > 0)
+
+# %% ../nbs/37_cli.ipynb #23760070
+def _open_store(path):
+    from irm_nb.core import StoreError, store_home
+    from irm_nb.store import Store
+    where = Path(path or store_home())
+    if not (where/'work').is_dir(): raise StoreError(where, 'no store', 'a folder in which irm_nb kept results', 'Check --store or IRM_NB_STORE; the first training makes one.')
+    return Store(where)
+
+def choose_entries(args, store, now=None) -> list: # of `store.Entry`
+    "What the options choose; everything without one"
+    now,all_ = time.time() if now is None else now,store.entries()
+    chosen = [e for e in all_ if not args.stage or any(fnmatch.fnmatchcase(e.name, n) for n in args.stage)]
+    chosen = [e for e in chosen if not args.key or any(e.key.startswith(k) for k in args.key)]
+    if args.older_than is not None: chosen = [e for e in chosen if now - e.used > args.older_than]
+    if args.keep is not None: chosen = _beyond(chosen, sum(e.bytes for e in all_) - args.keep)
+    if not args.verify: return chosen
+    bad = {str(b.where) for b in store.verify(chosen)}
+    return [e for e in chosen if str(e.file) in bad]
+
+def _beyond(entries, surplus):
+    "Those used longest ago, until `surplus` bytes are found"
+    out = []
+    for e in sorted(entries, key=lambda e: e.used):
+        if surplus <= 0: break
+        out.append(e)
+        surplus -= e.bytes
+    return out
+
+# %% ../nbs/37_cli.ipynb #ce7193e1
+def _in_bytes(n):
+    for unit in ('B','kB','MB','GB'):
+        if n < 1000: return f'{n:.3g} {unit}' if unit != 'B' else f'{n} B'
+        n /= 1000
+    return f'{n:.3g} TB'
+
+def _span(s): # seconds; '–' where they aren't known
+    if not math.isfinite(s): return '–'
+    for unit,seconds in (('d',86400), ('h',3600), ('min',60)):
+        if s >= seconds: return f'{s/seconds:.0f} {unit}'
+    return f'{max(0, s):.0f} s'
+
+def entries_table(entries, now) -> str: # Markdown
+    "One line for each: stage, size, age, last use, seconds it took, key, what for"
+    head = ['stage','size','age','last used','took','key','of']
+    rows = [[e.name, _in_bytes(e.bytes), _span(now - e.created), _span(now - e.used), _span(e.seconds), e.key[:12], ', '.join(f'{k}: {v}' for k,v in e.of.items())] for e in entries]
+    return _markdown(head, [[_one_line(c).replace('|', '/')[:100] for c in r] for r in rows])
+
+# %% ../nbs/37_cli.ipynb #031f5292
+def store(args): # -> exit code
+    "`irm_run store`"
+    from irm_nb.core import OptionError
+    if args.yes and args.dry_run: raise OptionError('--yes, --dry-run', 'both', 'one of them', 'Leave one out.')
+    choices = [args.stage, args.key, args.older_than, args.keep, args.verify or None]
+    narrowed = any(c is not None for c in choices)
+    if args.sweep and narrowed: raise OptionError('--sweep', 'beside a choice of results', '--sweep alone: it is about what is no result', 'Run two commands.')
+    if args.yes and not (narrowed or args.sweep): raise OptionError('--yes', 'no choice of results', 'a choice, by --stage, --key, --older-than, --keep or --verify, or --sweep', "Say --stage '*' to remove everything.")
+    kept = _open_store(args.store)
+    return _sweep(args, kept) if args.sweep else _list_or_remove(args, kept, narrowed)
+
+def _sweep(args, kept):
+    gone = kept.sweep(dry=not args.yes)
+    for p in gone: print(_one_line(p))
+    print(f'{len(gone)} left by processes that are gone: ' + ('removed' if args.yes else 'add --yes to remove them'))
+
+def _list_or_remove(args, kept, narrowed): # exit code: 1 where --verify found damage that stays
+    now,total = time.time(),kept.size
+    chosen = choose_entries(args, kept, now)
+    amount = _in_bytes(sum(e.bytes for e in chosen))
+    if chosen: print(entries_table(chosen, now) + '\n')
+    print(f'{kept.path}: {len(kept.entries())} results, {_in_bytes(total)}')
+    if not narrowed: return 0
+    what = f'{len(chosen)} {"damaged" if args.verify else "chosen"}, {amount}'
+    if not args.yes:
+        print(what + (': add --yes to remove them' if chosen else ''))
+        return int(args.verify and bool(chosen))
+    freed = kept.remove(chosen)
+    busy = [e for e in chosen if e.file.exists()]
+    print(f'{what}: removed {_in_bytes(freed)}' + f'; {len(busy)} are being written and stay'*bool(busy))
+    return 0
 
 # %% ../nbs/37_cli.ipynb #50d6e6b7
 def bench(args):

@@ -526,7 +526,9 @@ def open_results(out): # folder
     check_table(out)
     for part in ('cells','answers','errors'):
         trial = as_path(out)/part/'.open'
-        with atomic_file(trial): pass
+        try:
+            with atomic_file(trial): pass
+        except OutputError as e: raise OutputError(out, e.found, e.expected, e.do) from e
         trial.unlink(missing_ok=True)
 
 def run(cells, # list of `Cell`
