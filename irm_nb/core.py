@@ -69,9 +69,10 @@ def check_real(name, # argument's name
                above=None # a bound that is not allowed itself
               ) -> float:
     "Return a finite number as Python's own, or raise `OptionError`"
-    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool) and math.isfinite(value)
-    inside = real and (least is None or value >= least) and (most is None or value <= most) and (above is None or value > above)
-    if inside: return float(value)
+    v = value.item() if isinstance(value, np.generic) else value
+    real = isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) <= sys.float_info.max # false for NaN
+    inside = real and (least is None or v >= least) and (most is None or v <= most) and (above is None or v > above)
+    if inside: return float(v)
     limits = ''.join([f', at least {least}'*(least is not None), f', above {above}'*(above is not None), f', at most {most}'*(most is not None)])
     raise OptionError(name, repr(value), f'a number{limits}', f'Pass one as {name}=.')
 

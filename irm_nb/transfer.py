@@ -10,7 +10,7 @@ __all__ = ['PRESETS', 'SOURCE', 'STUDENT', 'MODES', 'Config', 'Predictor', 'inpu
 
 # %% ../nbs/14_transfer.ipynb #78b458b6
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,15 @@ class Config:
     visits: int = 15_000 # images shown to an image-to-image network (SPL, CycIT)
     width: int = 32 # its narrowest layer's channels
     blocks: int = 6 # its residual blocks
+    def __post_init__(self):
+        for f in fields(self):
+            v = getattr(self, f.name)
+            if f.type is TrainConfig and not isinstance(v, TrainConfig): raise OptionError(f.name, repr(v), 'a TrainConfig', f'Pass {f.name}=TrainConfig(epochs=8).')
+        path = isinstance(self.weights, (str, Path)) and str(self.weights).strip()
+        if path: object.__setattr__(self, 'weights', str(as_path(self.weights)))
+        elif self.weights is not None: raise OptionError('weights', repr(self.weights), 'the path of a .safetensors file, or None', 'Leave it out to train f_pre.')
+        words = dict(adapt_mode=('full','head'), distil_on=('unlabelled','train'), irm=REGULATIONS)
+        check_fields(self, **words, tau=dict(least=0, most=1), **{k:dict(least=1) for k in ('monitor_every','visits','width','blocks')})
 
 # %% ../nbs/14_transfer.ipynb #e8e7a3af
 def _epochs(n, batch=32, **kw): return TrainConfig(epochs=n, batch=batch, **kw)
