@@ -132,13 +132,13 @@ def _scenes(path, found, size, least, on_bad, n_workers, progress):
     why = _left_out(path, {files[i][0]:e for i,e in bad.items()}, on_bad, len(files))
     ids,labels = [i for i,*_ in files if i not in why],np.array([k for i,k,_ in files if i not in why], np.int64)
     _check_classes(path, list(found), labels, why)
-    s = SceneSet(images=_one_size([x for x in images if x is not None], [p for i,_,p in files if i not in why]), labels=labels, classes=tuple(found), ids=ids)
-    s.skipped = why
+    s = SceneSet(images=_one_size([x for x in images if x is not None], [p for i,_,p in files if i not in why]), labels=labels, classes=tuple(found), ids=ids, skipped=why)
     return s
 
 # %% ../nbs/08_datasets.ipynb #5d8602bf
 class PartialCopy(UserWarning): "A copy of a data set that holds less than was published"
 
+@kept_report
 @dataclass(repr=False)
 class Copy:
     "What a copy of a data set holds, beside what was published"
@@ -233,10 +233,7 @@ def _kept(kind, name, files, options, cache, build):
     "The set that `build()` gives, from the folder where it was kept"
     stats = [(k, (s := p.stat()).st_size, s.st_mtime_ns) for k,p in files.items()]
     home = Path(cache or store_home()/'datasets')/f'{name}-{digest(dict(files=stats, version=1, **options))[:16]}'
-    def kept():
-        s = kind.load(home/'set')
-        s.skipped = json.loads((home/'skipped.json').read_text())
-        return s
+    def kept(): return kind.load(home/'set').noted(skipped=json.loads((home/'skipped.json').read_text()))
     try: return kept()
     except (StoreError, OSError, ValueError): s = build()
     with atomic_folder(home) as d: s.save(d/'set'); write_json(d/'skipped.json', s.skipped)
@@ -245,11 +242,10 @@ def _kept(kind, name, files, options, cache, build):
 # %% ../nbs/08_datasets.ipynb #5a704c84
 def _said(s, copy):
     "The set with the `report` of its copy; a warning when it is a part"
-    s.report = copy
     if gone := copy.missing:
         some = ', '.join(f'{c} {n:,}' for c,n in list(gone.items())[:6]) + ', …'*(len(gone) > 6)
         warnings.warn(f'{copy!r}; not here: {some}', PartialCopy, stacklevel=3)
-    return s
+    return s.noted(report=copy)
 
 def _published(sheet, path, size, classes, draft, on_bad, cache, n_workers, progress):
     check_option('on_bad', on_bad, ('skip','error')); _check_size(size)
@@ -463,8 +459,7 @@ def paired_folder(path, # folder that holds the modalities, or classes that hold
     xo,xs = (_one_size([p[j] for p in pairs if p], [files[m][k] for k in ids]) for j,m in enumerate((opt,trees[0])))
     _check_decibels(path/trees[0], xs)
     p = PairedScenes(opt=xo, sar=xs, labels=labels, classes=tuple(names), ids=ids, pols=[p for p in pols if p != RATIO] if pols else _guess_pols(path, xs),
-                     groups=groups and scene_groups(ids, groups), sar_units='stretch8' if xs.dtype == np.uint8 else 'dB')
-    p.skipped = why
+                     groups=groups and scene_groups(ids, groups), sar_units='stretch8' if xs.dtype == np.uint8 else 'dB', skipped=why)
     return p
 
 # %% ../nbs/08_datasets.ipynb #a489d280
@@ -651,8 +646,7 @@ def _sen12ms(root, files, size, per_class, purity, wanted, seed, on_bad, n_worke
     if not len(keep): _none_whole(root, bad | {names[used[i]]:e for i,e in errors.items()}, files)
     present = [k for k in wanted if k in labels[keep]]
     x,s = (np.concatenate([o[j] for o in out if o]) for j in (0,1))
-    p = PairedScenes(x, s, [present.index(k) for k in labels[keep]], [list(IGBP_SIMPLE)[k] for k in present], [ids[i] for i in keep], groups=[scene_of(ids[i]) for i in keep])
-    p.skipped = why
+    p = PairedScenes(x, s, [present.index(k) for k in labels[keep]], [list(IGBP_SIMPLE)[k] for k in present], [ids[i] for i in keep], groups=[scene_of(ids[i]) for i in keep], skipped=why)
     return p
 
 def _none_whole(root, bad, files):
@@ -685,9 +679,7 @@ def sen12ms_cloud(root, # folder of SEN12MS, or of the paper's class folders `op
     options = dict(size=size, per_class=per_class, purity=purity, classes=wanted, seed=seed)
     p = _kept(PairedScenes, 'SEN12MS', {f'{n}_{k}':p for n,f in files.items() for k,p in f.items()}, options, cache,
               lambda: _sen12ms(root, files, size, per_class, purity, wanted, seed, on_bad, n_workers, progress))
-    skipped = p.skipped
     if clouds is not None: p = p.with_clouds(clouds)
-    p.skipped = skipped
     note = f'{len(files):,} of {SEN12MS.counts["s2"]:,} patches; labels are simplified IGBP, a stand-in for the private ones of the paper.'
     return _said(p, Copy('SEN12MS', dict(zip(p.classes, p.counts.tolist())), {}, note))
 
@@ -726,8 +718,7 @@ def _sen12ms_cr(root, files, size, on_bad, n_workers, progress):
     ids = [f'{n}_r{i//o[3]}c{i%o[3]}' if len(o[0]) > 1 else n for n,o in zip(names, out) for i in range(len(o[0]))]
     alpha = opacity_from_pairs(x, clear)
     p = PairedScenes(x, s, np.full(len(ids), -1), ('unlabelled',), ids, alpha=alpha, clear=clear, kind=cloud_kinds(alpha), cover=cover(alpha),
-                     groups=[scene_of(i) for i in ids])
-    p.skipped = why
+                     groups=[scene_of(i) for i in ids], skipped=why)
     return p
 
 def sen12ms_cr(root, # folder of SEN12MS-CR, or flat folders s1, s2 and s2_cloudy

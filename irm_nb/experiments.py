@@ -203,7 +203,7 @@ def uncovered(train:PairedScenes, # under composed clouds
     if train.clear is None: raise OptionError('clear_labels', 'pairs whose ground under the cloud is not known', 'clouds that were composed', "Name another sky than 'own', or leave clear_labels out.")
     new = {k:getattr(train, k).copy() for k in ('opt','alpha','kind','cover')}
     for k in new: new[k][L] = train.clear[L] if k == 'opt' else 0
-    return replace(train, **new, _fp=None)
+    return replace(train, **new)
 
 # %% ../nbs/30_experiments.ipynb #249e494e
 @functools.lru_cache(1)

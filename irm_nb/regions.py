@@ -9,7 +9,7 @@ __all__ = ['RGB', 'SCL_CLOUD', 'Grid', 'utm_zone', 'metric_grid', 'Layer', 'band
 
 # %% ../nbs/06_regions.ipynb #b2c14ebb
 import contextlib, hashlib, itertools, json, math, os, re, shutil, sqlite3, struct, warnings
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from .core import *
 from .store import _locked
 from .raster import RASTER_KINDS, OPTICAL_KINDS, _gdal_errors, _quiet, _why, db, describe, open_raster, write_image
 from .clouds import CLEAR, THIN, THICK
-from .scenes import PairedScenes
+from .scenes import PairedScenes, set_meta
 
 # %% ../nbs/06_regions.ipynb #82b905fa
 def _placed(path):
@@ -546,9 +546,9 @@ def _finish(work, state, p, classes, **about):
     number = {c:i for i,c in enumerate(classes)}
     groups = [f'{p.name}-b{r//p.block}.{c//p.block}' for r,c in zip(t.row, t.col)] if p.block else None
     s = PairedScenes(**arrays, labels=[number.get(c, -1) for c in t.label], classes=classes, ids=t.id.tolist(), groups=groups, crs=p.grid.crs.to_string(), transform=tuple(p.grid.transform)[:6], **about)
-    rest = {f.name:getattr(s, f.name) for f in fields(s) if f.name not in arrays and f.name != '_fp'}
+    rest = {k:v for k,v in s._content().items() if k not in arrays}
     fingerprint = digest({**rest, **{k:_entry(work/f'{k}.npy') for k in arrays}})
-    write_json(work/'meta.json', dict(kind='PairedScenes', fingerprint=fingerprint, sizes={f.name:f.stat().st_size for f in work.glob('*.npy')}, fields={**rest, 'labels':s.labels.tolist()}))
+    write_json(work/'meta.json', set_meta(s, arrays, {f.name:f.stat().st_size for f in work.glob('*.npy')}, fingerprint))
 
 # %% ../nbs/06_regions.ipynb #8fe5657d
 def _check_cut(size, stride, block, max_invalid, purity, min_cover, resolution, strip):
@@ -602,9 +602,7 @@ def _kept(out, key, overwrite):
     if not overwrite: raise OutputError(out, 'pairs cut from other files or with other arguments', 'a new folder, or the same job', 'Choose another place, or pass overwrite=True.')
 
 def _opened(out):
-    s = PairedScenes.load(out)
-    s.skipped = json.loads((out/'region.json').read_text())['skipped']
-    return s
+    return PairedScenes.load(out).noted(skipped=json.loads((out/'region.json').read_text())['skipped'])
 
 def _stamp(f):
     try: s = Path(f).stat()

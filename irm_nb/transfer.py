@@ -231,7 +231,7 @@ def images(self:Front, pairs, # `PairedScenes`, or `SceneSet` for modality 'opt'
 def seen_through(front:Front, task:Task, store:Store, comp:Compute) -> Task: # its test pairs stay as they are
     "The task as a front shows its training pairs"
     made = store.stage('images', lambda work: ({'images':torch.from_numpy(front.images(task.train, comp))}, None), 1, front.modality, [task.train], [front], comp.kind, [Front.images])
-    train = replace(task.train, opt=made.tensors['images'].numpy(), alpha=None, clear=None, _fp=None)
+    train = replace(task.train, opt=made.tensors['images'].numpy(), alpha=None, clear=None)
     return Task(task.source, train, task.test, task.labelled, task.seed)
 
 def finetune_behind(front:Front, task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:

@@ -205,7 +205,7 @@ def gradient_decoupled(task, cfg, store, comp):
 @method('Oracle', uses='both', source='upper bound', ours=True)
 def oracle(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
     "f_T's architecture on every training label"
-    told = replace(task.train, labels=task.reveal(), _fp=None)
+    told = replace(task.train, labels=task.reveal())
     def build(work):
         stats,y = channel_stats(told, 'both'),on_device(told.labels, comp)
         m = new_model('googlenet', len(told.classes), 6, task.seed, 'F2')

@@ -74,7 +74,7 @@ def clearest_pairs(task:Task, n=20) -> PairedScenes: # of L
     pairs = task.train.subset(task.labelled)
     cover = np.zeros(len(pairs)) if pairs.cover is None else pairs.cover
     p = pairs.subset(np.lexsort([hash_ids(pairs.ids, 'pairs', task.seed), cover])[:n])
-    return replace(p, opt=p.opt if p.clear is None else p.clear, clear=None, alpha=None, _fp=None)
+    return replace(p, opt=p.opt if p.clear is None else p.clear, clear=None, alpha=None)
 
 # %% ../../nbs/22_sar.ipynb #5b98f336
 def sar_limits(radar:PairedScenes) -> tuple: # (lowest [3], highest [3]), in the radar's own units
