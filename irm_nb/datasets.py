@@ -13,6 +13,7 @@ __all__ = ['SUFFIXES', 'UNLABELLED', 'MAX_SIDE', 'MAX_VOID', 'OPT_UNITS', 'VERIF
 # %% ../nbs/08_datasets.ipynb #0c96afcd
 import hashlib, json, os, re, stat, unicodedata, warnings
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -55,7 +56,8 @@ def class_folders(path, # folder whose sub-folders are the classes
                  ) -> dict: # {class name: folder}
     "The classes of a data set, or a named error"
     path = as_path(path)
-    home,entries = path.resolve(),_entries(path)
+    entries = _entries(path)
+    home = path.resolve()
     found = {name:p for name,p in entries if _is_class(p, home)}
     if not found: raise LabelError(path, 'no class folders', 'one sub-folder a class', 'Point at the folder that holds the class folders.')
     return _choose(path, found, classes)
@@ -63,7 +65,8 @@ def class_folders(path, # folder whose sub-folders are the classes
 def _choose(path, found, classes):
     "{class: what belongs to it} of those that are asked for"
     if classes is None: return dict(found)
-    asked = [unicodedata.normalize('NFC', str(c)) for c in ([classes] if isinstance(classes, str) else classes)]
+    several = isinstance(classes, Iterable) and not isinstance(classes, str)
+    asked = [unicodedata.normalize('NFC', str(c)) for c in (classes if several else [classes])]
     if not asked or len(set(asked)) < len(asked): raise LabelError('classes', repr(classes), 'names of classes, each once', 'Correct classes=, or leave it out to take all.')
     if lost := [c for c in asked if c not in found]: raise LabelError(path, f'no class {", ".join(lost)}', f'some of {", ".join(found)}', 'Correct classes=.')
     return {c:found[c] for c in asked}
@@ -222,6 +225,15 @@ def _to_reflectance(l, units, offset):
     plain = 1 if units == 'reflectance01' else 1e4
     return said.pop() if said else 0, round(1/s, 3) if s != 1 else plain
 
+# %% ../nbs/08_datasets.ipynb #a1c40e2f
+def _check_fractions(l, scale):
+    "Floats are of the size that their units say"
+    v = l.x[np.isfinite(l.x)] if l.x.dtype.kind == 'f' and scale in (1,1e4) else ()
+    if not len(v): return
+    high = np.percentile(v, 99)
+    if scale == 1e4 and high <= 2.5: raise UnitsError(l.path, f'values up to {v.max():.3g}', "reflectance·10⁴, as opt_units='reflectance' says", "Pass opt_units='reflectance01', or write reflectance·10⁴ as uint16.")
+    if scale == 1 and high > 10: raise UnitsError(l.path, f'values up to {v.max():.3g}', "reflectance from 0 to 1, as opt_units='reflectance01' says", "Pass opt_units='reflectance' if 10000 is white.")
+
 # %% ../nbs/08_datasets.ipynb #a1c40e10
 def _opt_units(l, units):
     "Units of a layer's numbers, from the caller's word and the data type"
@@ -244,8 +256,8 @@ def _optical(l, units=None, offset=None):
         _check_void(l.path, ok := l.valid('optical8'))
         return np.where(ok, l.x, 0).astype(np.uint8)
     offset,scale = _to_reflectance(l, found, offset)
+    _check_fractions(l, scale)
     _check_void(l.path, ok := l.valid(found, scale, offset))
-    if l.x.dtype.kind == 'f' and scale == 1e4 and np.nanpercentile(l.x, 99) <= 2.5: raise UnitsError(l.path, f'values up to {np.nanmax(l.x):.3g}', "reflectance·10⁴, as opt_units='reflectance' says", "Pass opt_units='reflectance01', or write reflectance·10⁴ as uint16.")
     x = np.where(ok, reflectance(l.x, offset, scale), 0).astype(np.uint16)
     if (high := np.percentile(x, 99)) > 25000: raise UnitsError(l.path, f'{l.x.dtype} values up to {l.x.max():g}, which would be a reflectance of {high/1e4:.1f}', 'reflectance·10⁴, where 10000 is white', "Write the picture in 8 bits, the same stretch for all, or declare its units.")
     return x
@@ -665,8 +677,9 @@ def _backscatter(l, sar_units=None, pols=None):
 # %% ../nbs/08_datasets.ipynb #a1c40e24
 def _corners(l):
     "Map coordinates of a layer's corners [4,2]"
-    h,w = l.x.shape[1:]
-    return np.array([l.at[1]*c for c in ((0,0), (w,0), (0,h), (w,h))])
+    (h,w),t = l.x.shape[1:],l.at[1]
+    i,j = np.array([0,w,0,w]),np.array([0,0,h,h])
+    return np.stack([t.a*i + t.b*j + t.c, t.d*i + t.e*j + t.f], 1)
 
 def _placed(l): return l.at[0] is not None and not l.at[1].is_identity
 
@@ -674,12 +687,13 @@ def _place(at): return f'{at[0]} at {at[1][2]:.0f}, {at[1][5]:.0f}'
 
 def _apart(a, b):
     "How far the corners of two layers lie apart, in pixels of the first"
+    from rasterio._err import CPLE_BaseError
     from rasterio.errors import CRSError
     from rasterio.warp import transform
     ca,cb = _corners(a),_corners(b)
     if b.at[0] != a.at[0]:
         try: cb = np.array(transform(b.at[0], a.at[0], *cb.T)).T
-        except (CRSError, ValueError): return np.inf
+        except (CRSError, CPLE_BaseError, ValueError): return np.inf # such as a local system
     pixel = np.abs(ca[3]-ca[0]).max()/max(a.x.shape[1:])
     gap = np.abs(ca-cb).max()/pixel
     return gap if np.isfinite(gap) else np.inf
@@ -690,7 +704,7 @@ def _same_ground(a, b, resized=False):
     if (h,w) != (i,j) and not (resized and abs(h*j - w*i) <= max(h,w,i,j)): raise PairError(b.path, f'{i}×{j} pixels', f'{h}×{w}, as in {a.path.name}', 'Resample both to one grid, or pass size= where only their pixel size differs.')
     if not (_placed(a) and _placed(b)): return
     gap,most = _apart(a, b),2 if a.at[0] == b.at[0] else max(h,w)/10
-    if gap > most: raise PairError(b.path, f'{_place(b.at)}, {gap:,.0f} pixels off', f'{_place(a.at)}, as {a.path.name}', 'The files show two places: pair them by another name, or bring the right one.')
+    if gap > most: raise PairError(b.path, f'{_place(b.at)}' + (f', {gap:,.0f} pixels off' if np.isfinite(gap) else ''), f'{_place(a.at)}, as {a.path.name}', 'The files show two places: pair them by another name, or bring the right one.')
 
 # %% ../nbs/08_datasets.ipynb #7f6e053a
 def scene_groups(ids, # ids of pairs, 'class/name'
@@ -721,11 +735,18 @@ def _agreed_pols(path, found, files, bands):
     return counts[0][0]
 
 # %% ../nbs/08_datasets.ipynb #72795974
-def _names(x): return (x,) if isinstance(x, str) else tuple(x)
+def _tree_names(opt, sar):
+    "Names of the folders of SAR images, and a check of them all"
+    trees = (sar,) if isinstance(sar, str) or not isinstance(sar, Iterable) else tuple(sar)
+    for name,v in (('opt', opt), *(('sar', t) for t in trees or (None,))):
+        if not isinstance(v, str) or not v: raise OptionError(name, repr(v), 'the name of a folder', "Pass for instance opt='s2', sar='s1'.")
+    if len({opt, *trees}) <= len(trees): raise OptionError('opt and sar', f'{opt!r} and {sar!r}', 'a folder of its own for each', 'Name them apart.')
+    return trees
 
 def _bands_asked(pols):
     "Polarisations and perhaps the ratio, as the library names them; None stays None"
     if pols is None: return None
+    if not isinstance(pols, Iterable): return polarisations(pols)
     names = re.split(r'[,\s+]+', pols.strip()) if isinstance(pols, str) else tuple(pols)
     rest = [p for p in names if str(p).upper() != RATIO]
     named = iter(polarisations(rest))
@@ -787,7 +808,7 @@ def paired_folder(path, # folder that holds the modalities, or classes that hold
     "Labelled optical–SAR pairs from trees of class folders"
     for name,v,allowed in (('on_bad', on_bad, ('skip','error')), ('unpaired', unpaired, ('error','skip')), ('sar_units', sar_units, SAR_UNITS), ('opt_units', opt_units, OPT_UNITS)): check_option(name, v, allowed)
     if offset is not None: offset = check_real('offset', offset, -10000, 10000)
-    path,trees,pols = as_path(path),_names(sar),_bands_asked(pols)
+    path,trees,pols = as_path(path),_tree_names(opt, sar),_bands_asked(pols)
     if len(trees) > 1: pols = _pols_of(trees, pols)
     rules = _PairRules(_check_size(size), opt_units, offset, sar_units, pols)
     names,ids,files,lone = _pair_up(path, [opt,*trees], classes, unpaired)
