@@ -241,7 +241,7 @@ RASTER_KINDS = {'sar_db':'backscatter in dB', 'sar_linear':'backscatter as power
 SAR_KINDS = tuple(k for k in RASTER_KINDS if k.startswith('sar'))
 OPTICAL_KINDS = ('reflectance','reflectance01','optical8')
 
-# %% ../nbs/02_raster.ipynb #6c100215
+# %% ../nbs/02_raster.ipynb #9b7126af
 _LIMITS = {'sar_db':(-100.,100.), 'sar_linear':(0.,1e5), 'sar_amplitude':(0.,1e5), 'sar_grd':(-.5,1e5), 'reflectance':(-.25,10.), 'reflectance01':(-.25,10.), 'optical8':(-.5,1e5)}
 _PADDED = ('sar_db','sar_grd','reflectance','reflectance01') # kinds whose products pad with zeros
 
@@ -269,7 +269,7 @@ def _as_stored(v, dtype):
     "A fill number as an array of this type holds it; a type of whole numbers may lack it"
     with np.errstate(over='ignore'): return dtype.type(v) if dtype.kind == 'f' else v
 
-# %% ../nbs/02_raster.ipynb #d6735f15
+# %% ../nbs/02_raster.ipynb #ff44db93
 def _nodata(nodata):
     "A fill number, False where everything is data, None where the file is asked"
     if nodata is None: return None
@@ -282,7 +282,7 @@ def _declared(d): return tuple(sorted({float(v) for v in (d.nodatavals if d is n
 def fill_of(kind='unknown', # one of `RASTER_KINDS`
             d=None, # open dataset whose declared numbers count
             nodata=None, # the caller's word: a number, or False where everything is data; None goes by file and kind
-            scale=1, offset=0, # of stored numbers, as `Described` has them
+            scale=None, offset=None, # of stored numbers, as `Described` has them; None takes those of the kind
             zero=None # whether pixels of zeros are padding; None goes by the kind
            ) -> Fill:
     "The one rule of what is data, for a kind of raster"
@@ -290,7 +290,7 @@ def fill_of(kind='unknown', # one of `RASTER_KINDS`
     nodata = _nodata(nodata)
     if nodata is False: return Fill(-np.inf, np.inf, masked=False)
     low,high = Fill.low,Fill.high
-    if kind in _LIMITS: low,high = (v*(scale or 1) - (offset or 0) for v in _LIMITS[kind])
+    if kind in _LIMITS: low,high = (v*(scale or {'reflectance':1e4}.get(kind, 1)) - (offset or 0) for v in _LIMITS[kind])
     if nodata is None: return Fill(low, high, kind in _PADDED if zero is None else zero, _declared(d))
     only_declared = d is not None and all(f.name in ('nodata','all_valid') for m in d.mask_flag_enums for f in m)
     return Fill(low, high, False, () if np.isnan(nodata) else (nodata,), not only_declared)
@@ -339,7 +339,7 @@ def _name_order(stem, n):
     if n == 3 and (c := [t for t in tokens if t in ('RGB','BGR')]): return tuple(c[-1])
     return p if len(p := tuple(t for t in tokens if t in ('VV','VH','HH','HV'))) == n else None
 
-# %% ../nbs/02_raster.ipynb #82e50049
+# %% ../nbs/02_raster.ipynb #267ed013
 _AMPLITUDE,_POWER = set('amplitude amp'.split()),set('power intensity linear'.split())
 
 def _radar_scale(text):
@@ -387,7 +387,6 @@ class _Look:
         self.low,self.mid,self.high = np.percentile(self.v, (1,50,99), axis=1) if self.v.size else np.full((3,self.count), np.nan)
         self.whole = bool((self.all == np.round(self.all)).all())
         self.real = 'float' in self.dtype or self.scaling != (1.,0.)
-        self.range = (float(self.low.min()), float(self.high.max())) if self.v.size else None
         self.s2 = bool(self.names) and all(re.fullmatch('B\\d+A?', n) for n in self.names)
         self.pols = [i for i,n in enumerate(self.names or ()) if n in POLARISATIONS]
         self.sensor = 'sar' if self.pols else 'optical' if self.s2 else _sensor(self.words)
@@ -523,7 +522,7 @@ def _baseline(path):
     found = [m for p in (Path(path).stem, *(q.name for q in list(Path(path).absolute().parents)[:6])) if (m := re.search(r'_MSIL(?:1C|2A)_.*_N(\d{4})(?:_|$)', p))]
     return int(found[0][1]) if found else None
 
-# %% ../nbs/02_raster.ipynb #add5098a
+# %% ../nbs/02_raster.ipynb #d14d825d
 def _offset_said(d, path):
     "(offset, scale, reason) of reflectance·10⁴, each None where nothing says; an offset that is no single number is NaN"
     tags = [t for i in (0,*d.indexes) for k,t in d.tags(i).items() if k.upper().startswith(('BOA_ADD_OFFSET','RADIO_ADD_OFFSET'))]
@@ -629,9 +628,9 @@ def _scale(l):
 def _order(l, colours, sure):
     return _sar_order(l) if l.kind in SAR_KINDS else _optical_order(l, colours, sure) if l.kind in OPTICAL_KINDS else (None, ())
 
-# %% ../nbs/02_raster.ipynb #7e9ecb82
+# %% ../nbs/02_raster.ipynb #15496ff2
 def _fill_said(l, fill):
-    "Share of fill among the sampled pixels, and what it was, in words"
+    "Share of fill among the sampled pixels, what it was, in words, and 1 and 99 % of the rest"
     x,masks = l.raw[l.bands],l.masks[l.bands]
     ok = fill.valid(x, masks).all(0)
     share = {'the file itself says so (nodata, mask or alpha)':fill.masked & (masks == 0).any(0) | _any_of(x, fill.numbers),
@@ -641,7 +640,10 @@ def _fill_said(l, fill):
     for why,at in share.items():
         if (at := at & rest).any(): words.append(f'{at.mean():.1%} of the pixels are fill: {why}')
         rest = rest & ~at
-    return float((~ok).mean()),words
+    v = l.x[l.bands][:,ok]
+    if v.size and (v != 0).any(): v = v[:,(v != 0).any(0)]
+    span = np.percentile(v if l.scaling in (None, (1.,0.)) else x[:,ok], (1,99), axis=1) if v.size else None
+    return float((~ok).mean()),words,None if span is None else (float(span[0].min()), float(span[1].max()))
 
 def _any_of(x, numbers):
     at = np.zeros(x.shape[1:], bool)
@@ -664,17 +666,17 @@ def _judged(l):
         if other.kind in _LIMITS and not fill_of(other.kind, scale=_scale(other)).valid(np.float64([v])).all(): return other, reason
     return l, why
 
-def _evidence(d, name, nodata):
+def _evidence(d, name, nodata, kind):
     import rasterio
     text = ' '.join([Path(name).stem, *filter(None, d.descriptions)])
     fill = dataclasses.replace(fill_of('unknown', d, nodata), zero=False)
     l = _Look(d.count, d.dtypes[0], d.transform != rasterio.Affine.identity(), len(d.gcps[0]), _words(name), _band_names(d, name), *_sample(d), fill, _scaling(d) or (1.,0.), _radar_scale(text))
-    l,why = _judged(l)
+    l,why = (dataclasses.replace(l, kind=check_option('kind', kind, tuple(RASTER_KINDS))),'the caller says so') if kind else _judged(l)
     order,more = _order(l, tuple(_COLOURS.get(c.name) for c in d.colorinterp), d.driver in ('PNG','JPEG'))
     l.scaling = _scaling(d)
     return l, order, [why, *more]
 
-# %% ../nbs/02_raster.ipynb #2d94c4ad
+# %% ../nbs/02_raster.ipynb #20f9064b
 def _open_questions(l, offset, doubts):
     "{argument: why} of what the numbers make doubtful"
     if l.kind == 'reflectance' and offset is None and not doubts and l.low.min() >= 1000:
@@ -688,7 +690,8 @@ def _open_questions(l, offset, doubts):
 # %% ../nbs/02_raster.ipynb #8724793e
 def describe(path, # PNG, JPEG, TIFF or JPEG 2000
              name=None, # take hints from this name instead of the path; '' gives none
-             nodata=None # the number that means no data, or False where everything is data; None goes by file and kind
+             nodata=None, # the number that means no data, or False where everything is data; None goes by file and kind
+             kind=None # one of `RASTER_KINDS` that is known from elsewhere; None tells by the evidence
             ) -> Described:
     "What a raster most likely is, from a sample of its pixels, its metadata and its name"
     import rasterio
@@ -696,16 +699,16 @@ def describe(path, # PNG, JPEG, TIFF or JPEG 2000
     with open_raster(path) as d:
         _check_size(path, 1, *d.block_shapes[0])
         _check_size(path, d.count, *(min(n, 512) for n in d.shape))
-        l,order,reasons = _evidence(d, str(path.absolute()) if name is None else name, nodata)
+        l,order,reasons = _evidence(d, str(path.absolute()) if name is None else name, nodata, kind)
         offset,scale,said,doubts = _units_said(d, path, l)
         fill = fill_of(l.kind, d, nodata, scale or _scale(l), offset, _padding(l))
-        invalid,filled = _fill_said(l, fill)
+        invalid,filled,span = _fill_said(l, fill)
         doubts |= _open_questions(l, offset, doubts)
         reasons += said + filled + list(doubts.values())
         if l.x.shape[1] > 1: reasons.append(f'range and share of fill are those of {l.x.shape[1]} windows')
         place = d.transform if l.grid else rasterio.transform.from_gcps(d.gcps[0]) if l.gcps > 2 else None
         crs = d.crs or d.gcps[1]
-        return Described(str(path), l.kind, order, offset, scale or _scale(l), invalid, l.range, (d.count,*d.shape), d.dtypes[0], _ground_pixel(d, place),
+        return Described(str(path), l.kind, order, offset, scale or _scale(l), invalid, span, (d.count,*d.shape), d.dtypes[0], _ground_pixel(d, place),
             crs.to_string() or None if crs else None, d.transform if l.grid else None, l.gcps, tuple(reasons), fill, doubts)
 
 # %% ../nbs/02_raster.ipynb #de3623c1
@@ -739,6 +742,6 @@ def read_raster(path, # PNG, JPEG, TIFF or JPEG 2000
         if not bands or not set(bands) <= set(d.indexes): raise ShapeError(path, f'{d.count} bands', f'bands {bands}, counted from 1', 'Name bands that it has.')
         w = _window(path, d, window)
         _check_size(path, len(bands), w.height, w.width)
-        fill = fill_of(kind, d, nodata) if kind else describe(path, nodata=nodata).fill
+        fill = describe(path, nodata=nodata, kind=kind).fill
         x = d.read(bands, window=w)
         return Raster(x, fill.valid(x, d.read_masks(bands, window=w)), d.crs, d.window_transform(w), tuple(d.descriptions[b-1] for b in bands))
