@@ -114,7 +114,7 @@ def live_teachers(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor
     "The teachers judge the view that f_T is shown, not the image as it stands"
     three = teachers(task, cfg, store, comp)
     opinions = [bank(p, task.train, store, comp) for p in three]
-    return store(train_watched, *three, Architecture(STUDENT), task.train, target_rows(task, cfg), cfg.target, cfg.irm, cfg.normalize, task.seed, comp, **watched(opinions, task, cfg))
+    return store(train_watched, *three, Architecture(STUDENT), task.train, target_rows(task, cfg), cfg.target, cfg.irm, cfg.normalize, task.seed, comp, **monitored(opinions, task, cfg))
 
 # %% ../../nbs/23_fusion.ipynb #5b17cc78
 class View(nn.Module):
@@ -146,7 +146,7 @@ def train_branches(f_S:Predictor, f_opt:Predictor, f_sar:Predictor, # the three 
     "f_T with two branches, taught by eq. (3)"
     opinions = [bank(p, task.train, store, comp) for p in (f_S, f_opt, f_sar)]
     base = regulated(opinions, task, replace(cfg, irm='none', normalize=False))
-    return store(train_view, view, options, Architecture('two_branch_googlenet'), task.train, target_rows(task, cfg), base, cfg.target, task.seed, comp, **watched(opinions, task, cfg))
+    return store(train_view, view, options, Architecture('two_branch_googlenet'), task.train, target_rows(task, cfg), base, cfg.target, task.seed, comp, **monitored(opinions, task, cfg))
 
 @method('two branches', uses='both', source='', ours=True)
 def two_branches(task, cfg, store, comp):
