@@ -142,7 +142,8 @@ def resize(x:np.ndarray, # [C,H,W], any number type
     "Antialiased resize with the triangle filter"
     hw = tuple(size) if isinstance(size, (tuple,list)) else (int(size),)*2
     if x.shape[-2:] == hw: return x
-    t = torch.from_numpy(np.ascontiguousarray(x if x.dtype == np.uint8 else x.astype(np.float32)))
+    eight = x.dtype == np.uint8 and min(hw) > 1 # torch has no 8-bit filter down to a single pixel
+    t = torch.from_numpy(np.require(x if eight else x.astype(np.float32), requirements='CW'))
     y = F.interpolate(t[None], size=hw, mode='bilinear', antialias=True)[0].numpy()
     return y if y.dtype == x.dtype else (y.round() if x.dtype.kind in 'iu' else y).astype(x.dtype)
 
@@ -154,6 +155,13 @@ def centre_square(x:np.ndarray # [C,H,W]
     return x[..., (h-s)//2:(h-s)//2+s, (w-s)//2:(w-s)//2+s]
 
 # %% ../nbs/02_raster.ipynb #aaeeeb9c
+@contextlib.contextmanager
+def _threads(n):
+    "Threads that end with what they have in hand when their caller is interrupted"
+    ex = ThreadPoolExecutor(n)
+    try: yield ex
+    finally: ex.shutdown(cancel_futures=True)
+
 def each_file(f, # from an item to the array to keep; may raise an `IrmError`
               items, # files, or whatever `f` takes
               n_workers:int=None, # threads; None takes the number of cores, at most 8
@@ -166,7 +174,7 @@ def each_file(f, # from an item to the array to keep; may raise an `IrmError`
     def one(o):
         try: return f(o)
         except IrmError as e: return e
-    with _quiet(), ThreadPoolExecutor(n_workers or min(8, os.cpu_count() or 1)) as ex:
+    with _quiet(), _threads(n_workers or min(8, os.cpu_count() or 1)) as ex:
         out = list(tqdm(ex.map(one, items), total=len(items), desc=desc, disable=not progress, leave=False))
     bad = {i:e for i,e in enumerate(out) if isinstance(e, IrmError)}
     return [None if i in bad else o for i,o in enumerate(out)],bad
