@@ -47,6 +47,7 @@ def _entries(folder):
             'one entry a name', 'Rename or delete one of them.')
     return sorted(found, key=lambda o: o[0])
 
+# %% ../nbs/08_datasets.ipynb #a1c40e30
 def _is_class(p, home):
     "Whether a path is a folder that doesn't lead back; a link that leads nowhere counts, and fails when it is listed"
     try:
@@ -79,6 +80,7 @@ def _choose(path, found, classes):
         raise LabelError(path, f'no class {", ".join(lost)}', f'some of {", ".join(found)}', 'Correct classes=.')
     return {c:found[c] for c in asked}
 
+# %% ../nbs/08_datasets.ipynb #a1c40e32
 def _images(folder): return {name:p for name,p in _entries(folder) if p.suffix.lower() in SUFFIXES}
 
 def _numbered(names):
@@ -205,6 +207,7 @@ def _pixels(d, path, count, bands):
     return _Layer(path, _upright(x, turn), _upright(masks, turn), about, names, _gain(path, d), _shift(path, d),
         (d.crs, d.transform))
 
+# %% ../nbs/08_datasets.ipynb #a1c40e34
 def _layer(path, least=None, count=None, bands=None):
     "A file that has one of `count` bands; `bands` alone where it has the most; a JPEG reduced to `least` pixels a side"
     import rasterio
@@ -295,6 +298,7 @@ def _opt_units(l, units):
             'Apply them and write uint16 reflectance·10⁴, or remove the tags.')
     return found
 
+# %% ../nbs/08_datasets.ipynb #a1c40e36
 def _optical(l, units=None, offset=None):
     "Red, green and blue: uint8, or uint16 reflectance·10⁴, 0 where there is no data"
     l = _rgb(l)
@@ -346,6 +350,7 @@ def scene_folder(path, # folder with one sub-folder a class
     s,bad,total = _scenes(path, class_folders(path, classes), size, None, on_bad, n_workers, progress)
     return s.noted(skipped=_left_out(path, bad, total))
 
+# %% ../nbs/08_datasets.ipynb #a1c40e38
 def _scene(path, least, size):
     x = _optical(_layer(path, least))
     if x.dtype != np.uint8:
@@ -679,6 +684,7 @@ def _named_bands(l, found, pols):
             'Correct the names, write the bands to take alone, or name them with pols=.')
     return [found.index(p) for p in wanted],tuple(wanted)
 
+# %% ../nbs/08_datasets.ipynb #a1c40e3a
 def _sar_bands(l, pols):
     "The layer of its polarisations, and what they are; None where nothing says"
     n,found = len(l.x),[_polarisation(b) for b in l.names]
@@ -709,6 +715,7 @@ def _sar_units(l, sar_units):
             "Declare 8-bit files as 'stretch8' and float files by their units, or leave sar_units out.")
     return sar_units or found
 
+# %% ../nbs/08_datasets.ipynb #a1c40e3c
 def _check_numbers(l, x, units):
     "Numbers of a file [P,H,W], that are finite and may be what they are called"
     if k := (~np.isfinite(x)).sum():
@@ -779,6 +786,7 @@ def _apart(a, b):
     gap = np.abs(ca-cb).max()/pixel
     return gap if np.isfinite(gap) else np.inf
 
+# %% ../nbs/08_datasets.ipynb #a1c40e3e
 def _same_ground(a, b, resized=False):
     "`PairError` where two layers can't be a pair"
     (h,w),(i,j) = a.x.shape[1:],b.x.shape[1:]
@@ -847,6 +855,7 @@ def _bands_asked(pols):
     named = iter(polarisations(rest))
     return tuple(RATIO if str(p).upper() == RATIO else next(named) for p in names)
 
+# %% ../nbs/08_datasets.ipynb #a1c40e40
 def _pols_of(trees, pols):
     "One polarisation for each tree"
     if pols is None and not all(re.fullmatch('[HV]{2}', t.upper()) for t in trees): raise OptionError('pols', f'None for the folders {", ".join(trees)}', 'one polarisation a folder', "Pass for instance pols=('VV','VH').")
@@ -922,6 +931,7 @@ def paired_folder(path, # folder that holds the modalities, or classes that hold
     s = _paired_set(path, opt, trees[0], ids, names, [p for p in pairs if p], files, groups)
     return s.noted(skipped=_left_out(path, bad, total))
 
+# %% ../nbs/08_datasets.ipynb #a1c40e42
 def _paired_set(path, opt, sar, ids, names, pairs, files, groups):
     "Pairs as they were read, as one set"
     x,s = (_one_size([p[j] for p in pairs], [files[m][k] for k in ids]) for j,m in enumerate((opt,sar)))
@@ -1095,6 +1105,7 @@ def _asked(files, only, limit):
         names = [names[i] for i in np.sort(first)]
     return {n:files[n] for n in names}
 
+# %% ../nbs/08_datasets.ipynb #a1c40e44
 def _memory():
     "Bytes of this machine's memory, or None where the system doesn't say"
     try: return os.sysconf('SC_PAGE_SIZE')*os.sysconf('SC_PHYS_PAGES')
@@ -1164,6 +1175,7 @@ def _read_windows(f, rows, size, limits):
     _one_grid(s2, s1, lc)
     return _cells(_optical(s2, 'reflectance'), size)[rows],_cells(_clipped(s1, limits), size)[rows]
 
+# %% ../nbs/08_datasets.ipynb #a1c40e46
 def _drawn(root, files, twice, size, per_class, purity, wanted, seed, n_workers, progress):
     "(names, labels, patches, windows) of what to read by land cover, the patches' names, and {patch: error}"
     names,bad = _whole(files, ('s1','s2','lc'), SEN12MS_BROKEN | twice)
@@ -1177,6 +1189,7 @@ def _drawn(root, files, twice, size, per_class, purity, wanted, seed, n_workers,
             'Lower purity=, or bring more patches.')
     return windows,names,bad
 
+# %% ../nbs/08_datasets.ipynb #a1c40e48
 def _sen12ms(root, files, twice, size, per_class, purity, wanted, seed, on_bad, n_workers, progress):
     "Clear pairs with simplified IGBP labels, {patch: error}, and the number of patches"
     (ids,labels,patch,window),names,bad = _drawn(root, files, twice, size, per_class, purity, wanted, seed, n_workers,
@@ -1200,6 +1213,8 @@ def _none_whole(root, bad, files):
     raise PairError(root, f'{len(files)} patches, of which none is whole ({"; ".join(f"{n}: {w}" for n,w in list(bad.items())[:3])})', 'every kind of file for a patch', 'Unpack the archives of all kinds.')
 
 # %% ../nbs/08_datasets.ipynb #a1c40e2c
+SEN12MS_CLOUD = CloudSpec(content=.5, cover=.5, thin=.5)
+
 def _cloud_spec(clouds, bank):
     "What to compose: a `CloudSpec`, with its opacities from `bank`"
     if not (clouds is None or isinstance(clouds, CloudSpec)):
@@ -1231,8 +1246,6 @@ def _clear_pairs(root, cache, args, only, limit, **options):
     return p.noted(skipped=_left_out(root, bad, total)),len(files)
 
 # %% ../nbs/08_datasets.ipynb #5ad0b011
-SEN12MS_CLOUD = CloudSpec(content=.5, cover=.5, thin=.5)
-
 def sen12ms_cloud(root, # folder of SEN12MS, or of the paper's class folders `opt` and `sar`
                   size=64, # height and width of the pairs, pixels; 64 makes sixteen of a patch, None is 256
                   per_class=1622, # windows of each class at most, a tenth of the paper's total; None takes all, at 40 kB each
@@ -1362,6 +1375,7 @@ def _pictures(path):
     if not files: raise PairError(path, 'no pictures', f'{", ".join(SUFFIXES)} files in the two folders', 'Point at the folder that holds them.')
     return files
 
+# %% ../nbs/08_datasets.ipynb #a1c40e4a
 def _picture(path): return _sentinel2(path) if image_format(path) == 'GTiff' else _layer(path)
 
 def _sky(files, size):
