@@ -9,7 +9,7 @@ __all__ = ['RGB', 'SCL_CLOUD', 'Grid', 'utm_zone', 'metric_grid', 'Layer', 'band
 
 # %% ../nbs/06_regions.ipynb #b2c14ebb
 import contextlib, hashlib, itertools, json, math, os, re, shutil, sqlite3, struct, warnings
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -17,12 +17,12 @@ import numpy as np
 from fastcore.basics import patch
 
 from .core import *
-from .store import _locked
+from .store import locked
 from .core import _check_free, _into_place as _exchanged, _remove, _sync, _sync_folder
 from .raster import (RASTER_KINDS, OPTICAL_KINDS, Fill, _band_name, _check_size, _gdal_errors, _name_order, _nodata, _quiet, _radar_scale, _why,
                            db, describe, fill_of, linear, open_raster, reflectance, write_image)
 from .clouds import CLEAR, THIN, THICK
-from .scenes import PairedScenes
+from .scenes import PairedScenes, set_meta
 
 # %% ../nbs/06_regions.ipynb #82b905fa
 def _placed(path):
@@ -923,9 +923,9 @@ def _finish(work, state, p, classes, **about):
     number = {c:i for i,c in enumerate(classes)}
     groups = [f'{p.name}-b{r//p.block}.{c//p.block}' for r,c in zip(t.row, t.col)] if p.block else None
     s = PairedScenes(**arrays, labels=[number.get(c, -1) for c in t.label], classes=classes, ids=t.id.tolist(), groups=groups, crs=p.grid.crs.to_string(), transform=tuple(p.grid.transform)[:6], **about)
-    rest = {f.name:getattr(s, f.name) for f in fields(s) if f.name not in arrays and f.name != '_fp'}
+    rest = {k:v for k,v in s._content().items() if k not in arrays}
     fingerprint = digest({**rest, **{k:_entry(work/f'{k}.npy') for k in arrays}})
-    write_json(work/'meta.json', dict(kind='PairedScenes', fingerprint=fingerprint, sizes={f.name:f.stat().st_size for f in work.glob('*.npy')}, fields={**rest, 'labels':s.labels.tolist()}))
+    write_json(work/'meta.json', set_meta(s, arrays, {f.name:f.stat().st_size for f in work.glob('*.npy')}, fingerprint))
 
 # %% ../nbs/06_regions.ipynb #8fe5657d
 def _check_cut(size, stride, block, max_invalid, purity, min_cover, resolution, strip):
@@ -986,10 +986,9 @@ def _kept(out, key, overwrite):
     if not overwrite: raise OutputError(out, 'pairs cut from other files or with other arguments', 'a new folder, or the same job', 'Choose another place, or pass overwrite=True.')
 
 def _opened(out):
-    s,skipped = PairedScenes.load(out),_note(out/'region.json').get('skipped')
+    skipped = _note(out/'region.json').get('skipped')
     if not isinstance(skipped, dict): raise StoreError(out/'region.json', 'no counts of what was skipped', 'the note of a region', 'Cut it again with overwrite=True.')
-    object.__setattr__(s, 'skipped', skipped)
-    return s
+    return PairedScenes.load(out).noted(skipped=skipped)
 
 def _stamp(f):
     try: s = Path(f).stat()
@@ -1004,7 +1003,7 @@ def _workplace(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         for p in debris(out.parent, out.name): _remove(p)
         work.mkdir(exist_ok=True)
-        with _locked(work/'lock'): yield work
+        with locked(work/'lock'): yield work
     except IrmError:
         _clear(work)
         raise
