@@ -31,6 +31,7 @@ from .distill import *
 from .explain import *
 from .figures import COLOURS, Plate, backscatter_range, backscatter_view, colour_of, column, reflectance_view, styled
 from .irm import discrepancy_ratio, information_contribution
+from .metrics import seed_interval
 from .scenes import *
 from .train import predict_logits
 

@@ -24,7 +24,8 @@ from .core import *
 _MAGIC = {b'\x89PNG\r\n\x1a\n':'PNG', b'\xff\xd8\xff':'JPEG', b'II*\0':'GTiff', b'MM\0*':'GTiff', b'II+\0':'GTiff', b'MM\0+':'GTiff',
           b'\0\0\0\x0cjP  ':'JP2OpenJPEG'}
 _OTHER = {b'\x93NUMPY':'a NumPy array', b'PK\x03\x04':'a ZIP archive', b'\x1f\x8b':'a gzip archive', b'\x89HDF':'an HDF5 or NetCDF file', b'CDF':'a NetCDF file',
-          b'{':'JSON text', b'[':'JSON text', b'<?xml':'XML text'}
+          b'{':'JSON text', b'[':'JSON text', b'<?xml':'XML text',
+          b"\0\0\'\n":'an ESRI Shapefile', b'SQLite f':'a GeoPackage or another SQLite database', b'fgb':'a FlatGeobuf file', b'%PDF':'a PDF document'}
 
 def image_format(path # file
                 ) -> str: # GDAL's name of the driver: 'PNG', 'JPEG', 'GTiff' or 'JP2OpenJPEG'
@@ -249,7 +250,7 @@ RASTER_KINDS = {'sar_db':'backscatter in dB', 'sar_linear':'backscatter as power
 SAR_KINDS = tuple(k for k in RASTER_KINDS if k.startswith('sar'))
 OPTICAL_KINDS = ('reflectance','reflectance01','optical8')
 
-# %% ../nbs/02_raster.ipynb #9b7126af
+# %% ../nbs/02_raster.ipynb #885f52d3
 _LIMITS = {'sar_db':(-100.,100.), 'sar_linear':(0.,1e5), 'sar_amplitude':(0.,1e5), 'sar_grd':(-.5,1e5), 'reflectance':(-.25,10.), 'reflectance01':(-.25,10.), 'optical8':(-.5,1e5)}
 _PADDED = ('sar_db','sar_grd','reflectance','reflectance01') # kinds whose products pad with zeros
 
@@ -277,7 +278,7 @@ def _as_stored(v, dtype):
     "A fill number as an array of this type holds it; a type of whole numbers may lack it"
     with np.errstate(over='ignore'): return dtype.type(v) if dtype.kind == 'f' else v
 
-# %% ../nbs/02_raster.ipynb #ff44db93
+# %% ../nbs/02_raster.ipynb #e1cbd6ad
 def _nodata(nodata):
     "A fill number, False where everything is data, None where the file is asked"
     if nodata is None: return None
@@ -347,7 +348,7 @@ def _name_order(stem, n):
     if n == 3 and (c := [t for t in tokens if t in ('RGB','BGR')]): return tuple(c[-1])
     return p if len(p := tuple(t for t in tokens if t in ('VV','VH','HH','HV'))) == n else None
 
-# %% ../nbs/02_raster.ipynb #267ed013
+# %% ../nbs/02_raster.ipynb #4f3a4976
 _AMPLITUDE,_POWER = set('amplitude amp'.split()),set('power intensity linear'.split())
 
 def _radar_scale(text):
@@ -530,7 +531,7 @@ def _baseline(path):
     found = [m for p in (Path(path).stem, *(q.name for q in list(Path(path).absolute().parents)[:6])) if (m := re.search(r'_MSIL(?:1C|2A)_.*_N(\d{4})(?:_|$)', p))]
     return int(found[0][1]) if found else None
 
-# %% ../nbs/02_raster.ipynb #d14d825d
+# %% ../nbs/02_raster.ipynb #ee972cb3
 def _offset_said(d, path):
     "(offset, scale, reason) of reflectance·10⁴, each None where nothing says; an offset that is no single number is NaN"
     tags = [t for i in (0,*d.indexes) for k,t in d.tags(i).items() if k.upper().startswith(('BOA_ADD_OFFSET','RADIO_ADD_OFFSET'))]
@@ -636,7 +637,7 @@ def _scale(l):
 def _order(l, colours, sure):
     return _sar_order(l) if l.kind in SAR_KINDS else _optical_order(l, colours, sure) if l.kind in OPTICAL_KINDS else (None, ())
 
-# %% ../nbs/02_raster.ipynb #15496ff2
+# %% ../nbs/02_raster.ipynb #417e5446
 def _fill_said(l, fill):
     "Share of fill among the sampled pixels, what it was, in words, and 1 and 99 % of the rest"
     x,masks = l.raw[l.bands],l.masks[l.bands]
@@ -684,10 +685,10 @@ def _evidence(d, name, nodata, kind):
     l.scaling = _scaling(d)
     return l, order, [why, *more]
 
-# %% ../nbs/02_raster.ipynb #20f9064b
+# %% ../nbs/02_raster.ipynb #df93a80c
 def _open_questions(l, offset, doubts):
     "{argument: why} of what the numbers make doubtful"
-    if l.kind == 'reflectance' and offset is None and not doubts and l.low.min() >= 1000:
+    if l.kind == 'reflectance' and offset is None and not doubts and l.valid.sum() >= 16 and l.low.min() >= 1000:
         return {'offset':'even the darkest band stays above 1000: an offset of −1000 may be due, but nothing says so'}
     if l.kind != 'sar_linear' or l.said == 'power': return {}
     mid = l.mid[l.bands]

@@ -141,15 +141,23 @@ def stored(self:Layer, window):
     if self.scaling != (1.,0.): x = x*np.float32(self.scaling[0]) + np.float32(self.scaling[1])
     return x,ok
 
-# %% ../nbs/06_regions.ipynb #523f4df9
+# %% ../nbs/06_regions.ipynb #da22d302
 _HELD = 1<<24 # pixels of a file that are held at once
+
+def _turn(crs):
+    "The width of the globe on a map of a CRS, where it can be gone around"
+    if crs.is_geographic: return 360.
+    return 2*math.pi*6378137 if crs.to_dict().get('proj') in ('merc','webmerc') or crs.to_epsg() == 3857 else 0.
 
 def _boxes(d, grid): # -> [(west, south, east, north)] in the file's projection: two across the antimeridian, none where there is no way
     from rasterio.warp import transform_bounds
-    try: w,s,e,n = transform_bounds(grid.crs, d.crs, *grid.bounds)
+    turn = _turn(d.crs)
+    try:
+        w,s,e,n = transform_bounds(grid.crs, 'EPSG:4326' if turn else d.crs, *grid.bounds)
+        boxes = [(w,s,e,n)] if w <= e else [(w,s,180.,n), (-180.,s,e,n)]
+        if turn and not d.crs.is_geographic: boxes = [transform_bounds('EPSG:4326', d.crs, *b) for b in boxes]
     except (*_gdal_errors(), ValueError): return []
-    if not np.isfinite((w,s,e,n)).all(): return []
-    return [(w,s,e,n)] if w <= e else [(w,s,180.,n), (-180.,s,e,n)]
+    return [b for b in boxes if np.isfinite(b).all()]
 
 def _under(d, grid, box, shift): # -> rasterio's window of the file under a box, with a margin for the kernel; or None
     from rasterio.windows import Window
@@ -161,8 +169,8 @@ def _under(d, grid, box, shift): # -> rasterio's window of the file under a box,
     return Window(c0, r0, c1-c0, r1-r0) if c0 < c1 and r0 < r1 else None
 
 def _sources(d, grid): # -> [(shift in x, window)]
-    shifts = (0,360,-360) if d.crs.is_geographic else (0,)
-    found = [(k, _under(d, grid, box, k)) for box in _boxes(d, grid) for k in shifts]
+    turn = _turn(d.crs)
+    found = [(k, _under(d, grid, box, k)) for box in _boxes(d, grid) for k in ((0,turn,-turn) if turn else (0,))]
     return [(k, w) for k,w in found if w]
 
 # %% ../nbs/06_regions.ipynb #78410563
@@ -199,7 +207,7 @@ def _halved(self:Layer, g):
     if g.height >= g.width: return np.concatenate([self.warped(_part(g, 0, 0, h, g.width)), self.warped(_part(g, h, 0, g.height-h, g.width))], 1)
     return np.concatenate([self.warped(_part(g, 0, 0, g.height, w)), self.warped(_part(g, 0, w, g.height, g.width-w))], 2)
 
-# %% ../nbs/06_regions.ipynb #9d51d4c1
+# %% ../nbs/06_regions.ipynb #e3ebb8ad
 @patch
 def read(self:Layer, top, n): # first row on the grid, number of rows
     "Pixels [B,n,W], and which of them hold data [n,W]"
@@ -242,7 +250,7 @@ _SAY = "Say what the bands are: order='BGR', or order=('B02','B03','B04','B08').
 def _contradiction(path, said, names): # one for each band, None where nothing is said
     "Refuse an order that the file's own names deny"
     bad = [f'band {i+1} is named {n}' for i,(s,n) in enumerate(zip(said, names)) if s and n and s != n]
-    if bad: raise ShapeError(path, '; '.join(bad), f'the order {", ".join(str(s) for s in said)}', 'Leave order= out to go by the names, or correct them: gdal_edit.py or rasterio can write descriptions.')
+    if bad: raise ShapeError(path, '; '.join(bad), f'the order {", ".join(str(s) for s in said)}', 'Leave order= or pols= out to go by the names, or correct the descriptions of the bands.')
 
 def _said_order(order):
     "Names of bands as the caller gave them"
@@ -266,7 +274,7 @@ def _in_file(path, order):
     if twice: raise ShapeError(path, f'{twice[0]} named twice', 'one band of each name', _SAY)
     return [(path, said.index(b)+1) for b in RGB]
 
-# %% ../nbs/06_regions.ipynb #0f019ac6
+# %% ../nbs/06_regions.ipynb #a52bc970
 def _pick(name, f, read): # read: from a description to a name
     "(path, number) of the band that is meant by a name, in a file or (file, number)"
     f,number = f if isinstance(f, tuple) else (f, None)
@@ -321,7 +329,7 @@ def _safe(path):
     if None in files: raise PairError(path, f'no *_{RGB[files.index(None)]}_10m.jp2', 'a Level-2A product with its bands at 10 m', 'Unpack the whole product; convert Level-1C with Sen2Cor; or give the band files.')
     return [(f, 1) for f in files],one('*_SCL_20m.*')
 
-# %% ../nbs/06_regions.ipynb #b836706f
+# %% ../nbs/06_regions.ipynb #b2f5816f
 @dataclass
 class Optical:
     "Where red, green and blue lie, and what their numbers mean"
@@ -340,13 +348,14 @@ class Optical:
 
 def _said(d): return f'{d.dtype} numbers, {RASTER_KINDS[d.kind]}: {d.reasons[0]}'
 
-# %% ../nbs/06_regions.ipynb #5d571e19
+# %% ../nbs/06_regions.ipynb #0b6d8d07
 def _fits(d, kind):
     "Whether the numbers that were described as a kind can be of it"
     (lo,hi),whole = d.range,'int' in d.dtype
+    white = (hi + (d.offset or 0))/(d.scale or 1)
     if kind.startswith('sar') and d.scale:
         lo,hi,whole = (lo + d.offset)/d.scale,(hi + d.offset)/d.scale,False
-    return {'optical8':0 <= lo and hi <= 255, 'reflectance01':not whole and hi <= 10, 'reflectance':d.dtype != 'uint8' and hi <= 65535 and (whole or hi > 10), 'sar_stretch8':d.dtype == 'uint8',
+    return {'optical8':0 <= lo and hi <= 255, 'reflectance01':not whole and hi <= 10, 'reflectance':d.dtype not in ('uint8','int8') and white <= 2.5 and (whole or hi > 10), 'sar_stretch8':d.dtype == 'uint8',
             'sar_db':lo < 0 and hi < 60, 'sar_linear':not whole and hi < 1e3, 'sar_amplitude':not whole and hi < 50}[kind]
 
 def _described(f, name, nodata, told, do):
@@ -369,10 +378,10 @@ def _agreed(looks, where):
 def _settled(looks, given):
     "Refuse numbers that leave a doubt which nobody has answered; given: {argument: the caller's word}"
     for k in set.intersection(*(set(d.doubts) for d in looks)):
-        do = {'offset':'Pass offset=-1000 if it is still to be added, or offset=0 if not.', 'sar_units':"Pass sar_units='linear' or sar_units='amplitude'.", 'scale':'Bring the bands to one scale: gdal_translate -unscale -ot Float32.'}[k]
+        do = {'offset':'Pass offset=0 if the numbers are right as they are, or offset=-1000 if that is still to be added.', 'sar_units':"Pass sar_units='linear' or sar_units='amplitude'.", 'scale':'Bring the bands to one scale: gdal_translate -unscale -ot Float32.'}[k]
         if given.get(k) is None: raise UnitsError(looks[0].path, looks[0].doubts[k], 'numbers whose unit is known', do)
 
-# %% ../nbs/06_regions.ipynb #247e4dee
+# %% ../nbs/06_regions.ipynb #2b2f4492
 def optical(s2, # GeoTIFF; three band files, as sequence or dictionary; or a .SAFE folder
             order=None, # of the bands: 'RGB', 'BGR' or their names; None takes what the file says
             offset=None, # added to reflectance·10⁴; None takes what the file or its metadata say
@@ -412,7 +421,7 @@ class Radar:
     told: bool = field(default=True, compare=False) # whether names or the caller say which polarisation is which
     fills: dict = field(default_factory=dict, compare=False) # {path: what is data}
 
-# %% ../nbs/06_regions.ipynb #f43b0b48
+# %% ../nbs/06_regions.ipynb #fc2b419c
 def _polarisation(text):
     name = _band_name(str(text or ''))
     return name if name in POLARISATIONS else None
@@ -536,7 +545,7 @@ def _geojson(path):
         if f['type'] == 'Feature': yield f.get('geometry'),f.get('properties') or {},crs
         else: yield f,{},crs
 
-# %% ../nbs/06_regions.ipynb #194659a8
+# %% ../nbs/06_regions.ipynb #fc02e6ac
 _NO_AREA = 'Point','LineString','MultiPoint','MultiLineString','CircularString','CompoundCurve','MultiCurve','Curve'
 
 def _rings(geometry, where): # -> [[ring]], a polygon's rings
@@ -573,13 +582,15 @@ def features(path, # .geojson, .json or .gpkg
     try:
         rows = [(_rings(geometry, f'{path}, feature {i}'), p, crs) for i,(geometry,p,crs) in enumerate(read(path), 1)]
         with rasterio.Env(): crs = {c:CRS.from_user_input(c) for _,_,c in rows}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, MemoryError, struct.error, sqlite3.Error) as e: # a CRSError is a ValueError
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, MemoryError, OverflowError, struct.error, sqlite3.Error) as e: # a CRSError is a ValueError
         raise UnreadableFile(path, f'{type(e).__name__}: {e}', 'polygons as GeoJSON or GeoPackage', 'Export them again, for instance with QGIS or ogr2ogr.') from e
     rows = [r for r in rows if r[0]]
     if not rows: raise LabelError(path, 'no polygon', 'polygons or multipolygons', 'Lines and points carry no area: draw the classes as polygons.')
     have = sorted({k for _,p,_ in rows for k in p})
     if attribute not in have: raise LabelError(path, f'attributes {", ".join(have) or "none"}', f'the class in {attribute!r}', 'Pass its name as attribute=.')
-    return [(dict(type='MultiPolygon', coordinates=rings), _class_name(p[attribute], path, attribute), crs[c]) for rings,p,c in rows if not _nameless(p.get(attribute))]
+    rows = [r for r in rows if not _nameless(r[1].get(attribute))]
+    if not rows: raise LabelError(path, f'polygons without a value of {attribute!r}', 'the class of each', 'Fill the attribute, or pass the name of another as attribute=.')
+    return [(dict(type='MultiPolygon', coordinates=rings), _class_name(p[attribute], path, attribute), crs[c]) for rings,p,c in rows]
 
 def _nameless(v): return v is None or (isinstance(v, str) and not v.strip()) or (isinstance(v, float) and math.isnan(v))
 
@@ -643,7 +654,7 @@ def _codes(path, most=256):
         for _,w in d.block_windows(1):
             found.update(np.unique(d.read(1, window=w)).tolist())
             if len(found) > most: raise LabelError(path, f'more than {most} different values', 'a raster of class codes', 'Give a classification, not an image.')
-        return sorted(found - {d.nodata})
+        return [k for k in sorted(found - {d.nodata}) if k > Fill.low] # -9999 and below are fill
 
 def _one_band(path, error, what, do):
     "Refuse pictures and stacks where one band of codes is needed"
@@ -703,7 +714,7 @@ def _scheme(path, codes, scl):
     if not scl and (set(codes) <= {0,1} or set(codes) <= {0,255}): return 'mask'
     raise OptionError('cloud_scheme', f'None for {Path(path).name} with values {", ".join(map(str, codes[:12]))}', 'a mask (0 and 1, or 0 and 255), a file named SCL with classes 0 to 11, or a word on what its codes mean', _SCHEMES)
 
-# %% ../nbs/06_regions.ipynb #9c31b649
+# %% ../nbs/06_regions.ipynb #b651069e
 class CloudMask:
     "A cloud product as CLEAR, THIN and THICK on a grid"
     def __init__(self, path, grid:Grid, threshold=None, # cloudy at this value and above; None for codes
@@ -797,7 +808,7 @@ def _cut(p, r0, r1): # rows of windows
                'pixels without optical data':int((~a).sum()), 'pixels without radar data':int((~b).sum())}
     return p.scale(take(opt)),_packed(take(sar)),rows,skipped
 
-# %% ../nbs/06_regions.ipynb #df498fb3
+# %% ../nbs/06_regions.ipynb #87e9f188
 def _causes(p, across, bad, **known): # which pixels each input knows [h,w]
     "How many windows each input made invalid"
     out = (bad > p.max_invalid) & ~across
@@ -840,14 +851,13 @@ def _begin(work, key, p):
     if state.get('key') == key and _whole_state(state, work, files):
         for f in files: os.truncate(work/f, state['sizes'][f])
         return state
-    _check_workplace(work)
     for f in work.iterdir():
         if f.name != 'lock': f.unlink()
     for name,a in zip(files, _empty(p)): _header(work/name, 0, a.shape[1:], a.dtype)
     (work/'manifest.csv').write_text(','.join(_COLUMNS) + '\n')
     return dict(key=key, strips=0, patches=0, skipped={}, sizes={f:(work/f).stat().st_size for f in files})
 
-_FILES = 'region.json','meta.json','manifest.csv','opt.npy','sar.npy','cover.npy','kind.npy'
+_FILES = 'region.json','meta.json','manifest.csv','opt.npy','sar.npy','cover.npy','kind.npy','lock'
 
 def _note(path):
     "What a note says; nothing where it is torn or somebody else's"
@@ -859,10 +869,18 @@ def _whole_state(state, work, files):
     try: return all(isinstance(state[k], int) for k in ('strips','patches')) and isinstance(state['skipped'], dict) and all((work/f).stat().st_size >= int(state['sizes'][f]) for f in files)
     except (KeyError, TypeError, ValueError, OSError): return False
 
+def _job_file(f): return f.name in _FILES or f.name.startswith('.region.json-')
+
 def _check_workplace(work):
     "`OutputError` where the place of a job holds what no job leaves"
-    strange = sorted(f.name for f in work.iterdir() if not (f.is_file() and (f.name in (*_FILES,'lock') or f.name.startswith('.region.json-'))))
-    if strange: raise OutputError(work, ', '.join(strange[:3]), 'room for the job: nothing, or what a killed job left', 'Move it away, or choose another place.')
+    def bad(found): raise OutputError(work, found, 'room for the job: nothing, or what a killed job left', 'Move it away, or choose another place.')
+    if work.is_symlink() or work.is_file(): bad('a file or a link')
+    if not work.is_dir(): return
+    files = list(work.iterdir())
+    strange = sorted(f.name for f in files if not (f.is_file() and _job_file(f)))
+    if strange: bad(', '.join(strange[:3]))
+    if (work/'meta.json').is_file() and not (work/'lock').is_file(): bad('a finished region')
+    if files and not any((work/f).is_file() for f in ('lock','region.json')): bad(', '.join(sorted(f.name for f in files)[:3]))
 
 def _empty(p):
     opt = p.scale(np.empty((0,3,p.size,p.size), p.opt[0].dtype))
@@ -980,10 +998,10 @@ def _stamp(f):
 @contextlib.contextmanager
 def _workplace(out):
     work = out.with_name(out.name + '.part')
+    _check_workplace(work)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         for p in debris(out.parent, out.name): _remove(p)
-        if work.is_symlink() or (work.exists() and not work.is_dir()): raise OutputError(work, 'a file or a link', 'room for the job', 'Move it away, or choose another place.')
         work.mkdir(exist_ok=True)
         with locked(work/'lock'): yield work
     except IrmError:
@@ -995,15 +1013,15 @@ def _clear(work):
     "Remove a job's own files, and its folder if nothing else is in it"
     if not work.is_dir() or work.is_symlink(): return
     for f in work.iterdir():
-        if f.is_file() and (f.name in (*_FILES,'lock') or f.name.startswith('.region.json-')): f.unlink(missing_ok=True)
+        if f.is_file() and _job_file(f): f.unlink(missing_ok=True)
     with contextlib.suppress(OSError): work.rmdir()
 
 def _into_place(work, out):
     "Make the finished work the result; one that is replaced goes once its successor is on the disk"
-    (work/'lock').unlink(missing_ok=True)
     _sync(work)
     if out.exists(): _check_free(out, _FILES)
     _exchanged(work, out)
+    (out/'lock').unlink(missing_ok=True) # up to here it says that the work is a job's
     _sync_folder(out.parent)
 
 # %% ../nbs/06_regions.ipynb #7e45e3f4
@@ -1012,7 +1030,9 @@ def _work(out, key, overwrite, progress, plan, about):
     import rasterio
     from tqdm.auto import tqdm
     with _quiet(), rasterio.Env(GDAL_CACHEMAX=256<<20), _workplace(out) as work:
-        if kept := _kept(out, key, overwrite): return kept
+        if kept := _kept(out, key, overwrite): # another process was quicker
+            _clear(work)
+            return kept
         p = plan()
         state = _begin(work, key, p)
         for s in tqdm(p.strips[state['strips']:], desc='cutting', unit='strip', disable=not progress, leave=False): _advance(work, state, p, s)
