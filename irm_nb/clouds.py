@@ -60,7 +60,7 @@ def _check_range(name, v):
     if not (len(ends) == 2 and all(map(_is_number, ends)) and 0 < ends[0] <= ends[1] <= 1): raise OptionError(name, repr(v), 'a number in (0, 1], or a range (lo, hi) with lo <= hi', 'No cloud at all is content=0.')
 
 def _check_thickness(v):
-    if not (isinstance(v, (tuple, list, np.ndarray)) and len(v) == 2 and all(map(np.iterable, v))): raise OptionError('thickness', v, 'two ranges (lo, hi), of thin and of thick cloud', 'Pass thickness=((0.3,0.6),(0.92,1.0)).')
+    if not (isinstance(v, (tuple, list, np.ndarray)) and np.iterable(v) and len(v) == 2 and all(map(np.iterable, v))): raise OptionError('thickness', v, 'two ranges (lo, hi), of thin and of thick cloud', 'Pass thickness=((0.3,0.6),(0.92,1.0)).')
     for i,r in enumerate(v): _check_range(f'thickness[{i}]', r)
 
 # %% ../nbs/03_clouds.ipynb #2b4a5298
@@ -87,6 +87,13 @@ class CloudTable:
 def _check_sky(spec):
     if not isinstance(spec, CloudSpec): raise OptionError('spec', repr(spec), 'a CloudSpec', 'Pass CloudSpec(content=0.5, cover=0.5).')
 
+def _check_ids(ids):
+    if not np.iterable(ids) or isinstance(ids, (dict, set, frozenset)) or not hasattr(ids, '__len__'): raise PairError('ids', f'a {type(ids).__name__}', 'a list of names', 'Pass the ids of the whole set, in its order.')
+    names = set(map(str, ids))
+    if len(names) < len(ids): raise PairError('ids', f'{len(names)} names for {len(ids)} samples', 'a name of its own for every sample', 'Two samples of one name would be under one cloud: rename them.')
+    try: ''.join(names).encode()
+    except UnicodeEncodeError as e: raise PairError('ids', f'a name that is no text ({e.reason})', 'names in Unicode', 'Rename the files.') from None
+
 def _draw(spec, ids, what, *shape): return uniform(hash_ids(ids, 'cloud', spec.seed, what), shape)
 
 def assign(spec:CloudSpec, # the sky
@@ -94,7 +101,7 @@ def assign(spec:CloudSpec, # the sky
           ) -> CloudTable: # one row for each id
     "Decide who is cloudy, how thickly, and under how much cover"
     _check_sky(spec)
-    if len(set(map(str, ids))) < len(ids): raise PairError('ids', f'{len(set(map(str, ids)))} names for {len(ids)} samples', 'a name of its own for every sample', 'Two samples of one name would be under one cloud: rename them.')
+    _check_ids(ids)
     order = np.argsort(hash_ids(ids, 'cloud', spec.seed, 'rank'), kind='stable')
     rank = np.empty(len(order), int); rank[order] = np.arange(len(order))
     thin = _whole(spec.thin, rank+1) > _whole(spec.thin, rank)
@@ -108,10 +115,16 @@ def _white(keys, n): # -> float32 [N,n], mean 0, each a function of its key and 
     h = splitmix(keys[:,None] + np.arange(-(-n//4), dtype=np.uint64)*np.uint64(0xD1B54A32D192ED03))
     return h.view(np.int16)[:,:n].astype(np.float32)
 
+def _pixels(size):
+    both = (size,size) if np.ndim(size) == 0 else tuple(size)
+    if len(both) != 2: raise OptionError('size', repr(size), 'one number of pixels, or (H, W)', 'Pass size=64.')
+    return tuple(check_whole('size', v, 1) for v in both)
+
 def fractal(keys, # uint64 [N], one for each field
             size # (H, W) in pixels
            ) -> np.ndarray: # float32 [N,H,W], mean and scale free
     "Random fields with amplitude falling as frequency to a power, drawn for each between 4/3 and 2"
+    size = _pixels(size)
     (H,W),(gh,gw) = size,(n+n//2+n%2 for n in size)
     f = np.hypot(np.fft.fftfreq(gh)[:,None], np.fft.rfftfreq(gw)).astype(np.float32)
     f[0,0] = np.inf
@@ -166,11 +179,6 @@ def _field(spec, ids, size, wish):
     return np.log(r/(1-r)).astype(np.float32)
 
 # %% ../nbs/03_clouds.ipynb #5800d524
-def _pixels(size):
-    both = (size,size) if np.ndim(size) == 0 else tuple(size)
-    if len(both) != 2: raise OptionError('size', size, 'one number of pixels, or (H, W)', 'Pass size=64.')
-    return tuple(check_whole('size', v, 1) for v in both)
-
 def cloud_opacity(spec:CloudSpec, # the sky
                   ids, # ids of the whole set, or of a part of it with `table`
                   size, # pixels: one number, or (H, W)
@@ -195,6 +203,12 @@ def cloud_opacity(spec:CloudSpec, # the sky
     return out
 
 # %% ../nbs/03_clouds.ipynb #47f7876f
+def _as_array(name, v):
+    "An array without a mask, from whatever holds numbers in rows of one length"
+    if isinstance(v, np.ma.MaskedArray): raise ShapeError(name, 'a masked array', 'an array', 'Fill what is masked first.')
+    try: return np.asarray(v)
+    except ValueError as e: raise ShapeError(name, e, 'an array', 'Stack rows of one length.') from None
+
 def cover(alpha # opacity [N,H,W], uint8 0-255 or float 0-1
          ) -> np.ndarray: # float32 [N]
     "Share of each sample's pixels under cloud: opacity above 0.1"
@@ -204,11 +218,12 @@ def cover(alpha # opacity [N,H,W], uint8 0-255 or float 0-1
 
 def _check_alpha(a):
     "Opacity as an array, in eight bits or as finite floats within 0-1"
-    a = np.asarray(a)
+    a = _as_array('alpha', a)
     if a.dtype == np.uint8: return a
     if a.dtype.kind == 'f' and not np.isfinite(a).all(): raise NotFiniteError('alpha', f'{(~np.isfinite(a)).sum()} values that are NaN or infinite', 'an opacity for every pixel', 'Say what is known of these pixels: 0 where there is no cloud.')
     if a.dtype.kind != 'f' or a.size and not (0 <= a.min() and a.max() <= 1):
-        raise UnitsError('alpha', f'{a.dtype} from {a.min()} to {a.max()}' if a.size else a.dtype, 'uint8 0-255, or float 0-1', 'Divide a percentage by 100; cast a class mask after choosing its opacity.')
+        said = f'{a.dtype} from {a.min()} to {a.max()}' if a.size and a.dtype.kind in 'biuf' else a.dtype
+        raise UnitsError('alpha', said, 'uint8 0-255, or float 0-1', 'Divide a percentage by 100; cast a class mask after choosing its opacity.')
     return a
 
 # %% ../nbs/03_clouds.ipynb #c687845e
@@ -236,7 +251,7 @@ def _shift(a, dy, dx):
 
 # %% ../nbs/03_clouds.ipynb #b2339b15
 def _check_offset(v):
-    if not (np.iterable(v) and len(v) == 2): raise OptionError('offset', repr(v), 'pixels down and pixels right', 'Pass offset=(9,-6).')
+    if not (isinstance(v, (tuple, list, np.ndarray)) and np.iterable(v) and len(v) == 2): raise OptionError('offset', repr(v), 'pixels down and pixels right', 'Pass offset=(9,-6).')
     return tuple(check_whole('offset', x) for x in v)
 
 def compose(images, # ground [N,3,H,W], uint8 or uint16 reflectance*1e4
@@ -247,7 +262,7 @@ def compose(images, # ground [N,3,H,W], uint8 or uint16 reflectance*1e4
             workers:int=None # threads; None takes the cores, eight at most
            ) -> np.ndarray: # cloudy images, shape and type of `images`
     "Lay clouds over images, in the images' own units"
-    images,alpha = np.asarray(images),np.asarray(alpha)
+    images,alpha = _as_array('images', images),_as_array('alpha', alpha)
     if images.dtype not in WHITE: raise UnitsError('images', images.dtype, 'uint8, or uint16 reflectance*1e4', 'Convert the images, or compose before you scale them.')
     if images.ndim != 4 or images.shape[:1]+images.shape[2:] != alpha.shape:
         raise ShapeError('alpha', f'{alpha.shape} for images {images.shape}', 'alpha [N,H,W] for images [N,3,H,W]', 'Make the opacity at the size of the images.')
@@ -294,7 +309,7 @@ def opacity_from_pairs(cloudy, # [N,3,H,W], uint8 or uint16 reflectance*1e4
                        workers:int=None # threads; None takes the cores, eight at most
                       ) -> np.ndarray: # uint8 [N,H,W]: opacity*255
     "Opacity of real clouds, from pictures of the same ground with and without them"
-    cloudy,clear = np.asarray(cloudy),np.asarray(clear)
+    cloudy,clear = _as_array('cloudy', cloudy),_as_array('clear', clear)
     for name,v in (('cloudy',cloudy),('clear',clear)):
         if v.dtype not in WHITE: raise UnitsError(name, v.dtype, 'uint8, or uint16 reflectance*1e4', 'Convert both images of a pair in the same way.')
         if v.ndim != 4 or v.shape[1] != 3 or 0 in v.shape[2:]: raise ShapeError(name, list(v.shape), '[N,3,H,W]', 'Select red, green and blue, and stack the images.')
@@ -321,7 +336,7 @@ def cloud_bank(alpha, # uint8 [N,h,w] of `opacity_from_pairs`
                blur:int=7 # odd width of the Gaussian window that evens out what is left of the ground, pixels; 1 leaves all
               ) -> np.ndarray: # uint8 [M,h,w], by rising cover, 0 where there is no cloud
     "Textures of real clouds for `CloudSpec(texture='real', bank=…)`"
-    alpha = np.asarray(alpha)
+    alpha = _as_array('alpha', alpha)
     if alpha.ndim != 3 or alpha.dtype != np.uint8: raise ShapeError('alpha', f'{alpha.dtype} {list(alpha.shape)}', 'uint8 [N,h,w]', 'Pass what opacity_from_pairs returned.')
     if 0 in alpha.shape[1:]: raise ShapeError('alpha', list(alpha.shape), 'textures of some pixels', 'Pass what opacity_from_pairs returned.')
     check_real('least', least, 0, 1)

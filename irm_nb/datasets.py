@@ -236,7 +236,7 @@ def _kept(kind, name, files, options, cache, build):
     def kept(): return kind.load(home/'set').noted(skipped=json.loads((home/'skipped.json').read_text()))
     try: return kept()
     except (StoreError, OSError, ValueError): s = build()
-    with atomic_folder(home) as d: s.save(d/'set'); write_json(d/'skipped.json', s.skipped)
+    with atomic_folder(home, ('skipped.json','set/meta.json','set/*.npy')) as d: s.save(d/'set'); write_json(d/'skipped.json', s.skipped)
     return kept()
 
 # %% ../nbs/08_datasets.ipynb #5a704c84

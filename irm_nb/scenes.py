@@ -75,7 +75,7 @@ def _ids(ids, n):
     given = _listed('ids', ids, 'one name a sample')
     names = tuple(map(str, given))
     if len(names) != n: raise PairError('ids', len(names), f'{n}, one a sample', 'Give every sample a name.')
-    bad = [i for i,(g,s) in enumerate(zip(given, names)) if g is None or g != g or not s.strip() or not _encodable(s)]
+    bad = [i for i,(g,s) in enumerate(zip(given, names)) if not isinstance(g, (str, int, np.integer, Path)) or not s.strip() or not _encodable(s)]
     if bad: raise PairError(f'ids[{bad[0]}]', repr(given[bad[0]]), 'a name', 'Give every sample a name of its own.')
     if (twice := _repeated(names)) is not None: raise PairError('ids', f'{twice!r} {names.count(twice)} times', 'a name of its own for every sample', 'Drop samples that are there twice, or rename them.')
     return names
@@ -149,6 +149,7 @@ class _Set:
     def __delattr__(self, name): raise FrozenInstanceError(f'{type(self).__name__}.{name} can not be deleted')
     def _finish(self):
         "What all sets check last; from here on nothing is assigned"
+        if not (self.skipped is None or isinstance(self.skipped, dict)): raise OptionError('skipped', f'a {type(self.skipped).__name__}', '{id: reason}', 'Pass a dictionary, or leave it out.')
         self.skipped = {str(k):v for k,v in (self.skipped or {}).items()}
         vars(self)['_whole'] = True
     def __copy__(self): return self
@@ -161,7 +162,8 @@ def _entries(content): return {k:_entry(v) if isinstance(v, np.ndarray) else v f
 # %% ../nbs/04_scenes.ipynb #df1c3c4f
 def _rows(idx, n):
     "Indices [M] of some of `n` samples, from indices or a mask"
-    a = np.asarray(idx)
+    try: a = idx.cpu().numpy() if isinstance(idx, torch.Tensor) else np.asarray(idx)
+    except ValueError: a = np.array(None) # rows of several lengths
     if a.dtype == bool and a.shape != (n,): raise OptionError('idx', f'a mask {list(a.shape)}', f'a mask [{n}]', 'Make it from this very set.')
     if a.dtype == bool: return np.flatnonzero(a)
     if a.ndim != 1 or a.size and a.dtype.kind not in 'iu': raise OptionError('idx', f'{a.dtype} {list(a.shape)}', 'indices [M], or a mask [N]', 'Pass a list of whole numbers.')
@@ -178,6 +180,10 @@ def _taken(v, idx):
     out = _ours(np.asarray(v)[idx])
     if _range in _facts(v): _facts(out)[_range] = _facts(v)[_range]
     return out
+
+def _a_set(where, s, kind=_Set):
+    wanted = 'PairedScenes' if kind is not _Set else 'a SceneSet or PairedScenes'
+    if not isinstance(s, kind): raise OptionError(where, f'a {type(s).__name__}', wanted, 'Build a set first.')
 
 @patch
 def subset(self:_Set, idx): # indices [M] or a boolean mask [N]
@@ -421,6 +427,7 @@ def _briefly(names): return ', '.join(names[:4]) + ', …'*(len(names) > 4)
 
 def split_report(train, test): # the two sides, labels as far as they are known
     "Class counts of both sides"
+    for name,s in (('train', train), ('test', test)): _a_set(name, s, PairedScenes)
     if train.classes != test.classes: raise LabelError('classes', f'{_briefly(test.classes)} on the test side', f'{_briefly(train.classes)}, as on the training side', 'Split one set, or join the two first.')
     shared = None if train.groups is None or test.groups is None else len(set(train.groups) & set(test.groups))
     return SplitReport(train.classes, tuple(train.counts.tolist()), tuple(test.counts.tolist()), shared)
@@ -532,11 +539,12 @@ def make_task(source: SceneSet, pairs: PairedScenes, # clear pairs, or already u
               seed=0, # draws split, L and training
               **split_args) -> Task:
     "Clouds, split and label budget in the order the protocol gives them"
+    _a_set('pairs', pairs, PairedScenes)
     if spec is not None: pairs = pairs.with_clouds(spec)
     train,test = pairs.split(split, seed=seed, **{'min_train':per_class, **split_args})
     return Task(source, train, test, train.label_budget(per_class, seed=seed), seed)
 
-# %% ../nbs/04_scenes.ipynb #55bab81f
+# %% ../nbs/04_scenes.ipynb #693a1652
 def _one_kind(sets):
     sets = _listed('sets', sets, 'sets of one kind')
     if not sets or not all(isinstance(s, _Set) and type(s) is type(sets[0]) for s in sets):
@@ -630,8 +638,9 @@ def save(self:_Set, path): # folder to write; a set that is there is replaced, a
 def load(cls:_Set, path): # folder written by `save`
     "Open a saved set: memory maps, sizes checked"
     path = as_path(path)
-    if not (path/'meta.json').is_file(): raise StoreError(path, 'no meta.json', f'a folder written by {cls.__name__}.save', 'Check the path, or build the set again.')
-    try: return _load(cls, path, json.loads((path/'meta.json').read_text(encoding='utf-8')))
+    try:
+        if not (path/'meta.json').is_file(): raise StoreError(path, 'no meta.json', f'a folder written by {cls.__name__}.save', 'Check the path, or build the set again.')
+        return _load(cls, path, json.loads((path/'meta.json').read_text(encoding='utf-8')))
     except (StoreError, NotFiniteError, UnitsError): raise
     except Exception as e: raise StoreError(path, f'content that can not be read ({type(e).__name__}: {e})'.replace('\n', ' '), f'a folder written by {cls.__name__}.save', 'The copy is torn: copy it again, or build the set again.') from e # JSON, NumPy's headers and the set's fields each fail in their own ways
 
@@ -686,7 +695,7 @@ def channels(s, # `PairedScenes`, or `SceneSet`
              idx=slice(None)) -> torch.Tensor: # float32 [B,C,H,W], C = 3 or 6
     "The input channels of samples `idx`, not normalised"
     check_option('modality', modality, MODALITIES)
-    if not isinstance(s, _Set): raise OptionError('s', f'a {type(s).__name__}', 'a SceneSet or PairedScenes', 'Build a set first.')
+    _a_set('s', s)
     if not isinstance(idx, slice): idx = _rows(idx, len(s))
     if isinstance(s, SceneSet) and modality == 'sar': raise PairError('modality', "'sar' of a SceneSet", "'opt'", 'Optical scenes hold no radar images.')
     if isinstance(s, SceneSet): return _opt(s.images[idx])
@@ -699,6 +708,7 @@ def _sar(s, idx):
 # %% ../nbs/04_scenes.ipynb #2dd6420d
 def channel_stats(s, modality='both', chunk=32) -> dict: # {'mean': [C], 'std': [C]}
     "Mean and standard deviation of each channel over a set"
+    _a_set('s', s)
     if not len(s): raise BudgetError('s', 'an empty set', 'samples to measure', 'Check what was left of it.')
     check_whole('chunk', chunk, 1)
     n,sx,sxx = 0,0,0
@@ -736,7 +746,8 @@ def leakage(pairs:PairedScenes, # labelled, with `groups`
     "Compare random with scene-disjoint splits"
     from sklearn.metrics import balanced_accuracy_score
     from sklearn.neighbors import KNeighborsClassifier
-    seeds = tuple(seeds)
+    _a_set('pairs', pairs, PairedScenes)
+    seeds = _listed('seeds', seeds, 'seeds of the splits')
     if not seeds: raise OptionError('seeds', 'none', 'at least one', 'Pass seeds=range(5).')
     if pairs.groups is None: raise SplitError('groups', 'None', "every sample's scene of origin", 'Give `groups`.')
     f,y,g,score,shared = _features(pairs),pairs.labels,np.asarray(pairs.groups),{},[]
@@ -767,6 +778,7 @@ class Batches:
                  stats, # of `channel_stats`
                  comp:Compute,
                  limit=8<<30): # bytes that may live on the device
+        _a_set('s', s)
         self.s,self.modality,self.comp = s,check_option('modality', modality, MODALITIES),comp
         if not len(s): raise BudgetError('s', 'an empty set', 'samples', 'Check what was left of it.')
         self.mean,self.std = _check_stats(s, modality, stats)
@@ -780,7 +792,7 @@ class Batches:
     def __len__(self): return len(self.s)
     def __call__(self, idx): # indices [B] -> [B,C,H,W], channels last
         "The batch `idx`"
-        idx = torch.from_numpy(_rows(torch.as_tensor(idx).cpu().numpy(), len(self)))
+        idx = torch.from_numpy(_rows(idx, len(self)))
         if self.x is None: return self._make(idx.numpy()).permute(0,3,1,2)
         new = idx[~self.ready[idx]]
         if len(new): self.x[new.to(self.x.device)],self.ready[new] = self._make(new.numpy()),True
@@ -791,7 +803,8 @@ def augment(x: torch.Tensor, # [B,C,H,W]
             g: torch.Generator # on the CPU, so that every device draws the same views
            ) -> torch.Tensor: # one of the eight flips and quarter turns of each sample
     "Random dihedral view of every sample of a batch"
-    if x.ndim != 4: raise ShapeError('x', list(x.shape), '[B,C,H,W]', 'Stack the images.')
+    if not isinstance(x, torch.Tensor) or x.ndim != 4: raise ShapeError('x', f'a {type(x).__name__} {list(getattr(x, "shape", ()))}', 'a tensor [B,C,H,W]', 'Stack the images.')
+    if not isinstance(g, torch.Generator): raise OptionError('g', f'a {type(g).__name__}', 'a torch.Generator', 'Pass torch.Generator().manual_seed(0).')
     flips = torch.rand(3, len(x), generator=g) < 0.5
     view = flips[0]*1 + flips[1]*2 + flips[2]*4*(x.shape[-1] == x.shape[-2])
     out = torch.empty_like(x, memory_format=torch.channels_last)
