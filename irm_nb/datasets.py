@@ -190,16 +190,24 @@ def _reduction(d, least):
     n = sum(min(d.shape)//k >= least for k in d.overviews(1)) if least and d.driver == 'JPEG' else 0
     return n-1 if n else None
 
+def _transparent(d):
+    "Numbers of the bands that are transparency"
+    if d.driver == 'GTiff' and d.count == 4: return []
+    return [b for b,c in zip(d.indexes, d.colorinterp) if c.name == 'alpha']
+
 def _pixels(d, path, count, bands):
     "A dataset's bands as a `_Layer`"
     if count and d.count not in count:
         raise ShapeError(path, f'{d.count} band{"s"*(d.count > 1)}', ' or '.join(map(str, count)),
             'Bring the file again with these bands, or leave it out.')
-    idx = list(bands if bands and d.count == count[-1] else d.indexes)
+    clear = _transparent(d)
+    idx = list(bands if bands and d.count == count[-1] else [b for b in d.indexes if b not in clear])
     if len(idx)*d.height*d.width > MAX_VALUES:
         raise UnreadableFile(path, f'{len(idx)} × {d.height} × {d.width} values', f'at most {MAX_VALUES}',
             'Check its header, or cut it to patches.')
     x,masks = d.read(idx),d.read_masks(idx)
+    four = d.driver == 'GTiff' and d.count == 4
+    if four and d.descriptions[3] and d.colorinterp[3].name == 'alpha': masks = np.full_like(masks, 255)
     if d.count == 1 and d.colorinterp[0].name == 'palette': x,masks = read_image(path),masks.repeat(3, 0)
     turn = int(d.tags().get('EXIF_Orientation') or 1) if d.driver == 'JPEG' else 1
     about = SimpleNamespace(nodatavals=d.nodatavals if len(x) == len(idx) else (), mask_flag_enums=d.mask_flag_enums)
@@ -235,7 +243,6 @@ def _rgb(l):
         raise ShapeError(l.path, f'bands named {", ".join(names)}',
             'red, green and blue, by these names or as B4, B3 and B2',
             'Write these three bands, or correct their names.')
-    if n == 4 and image_format(l.path) == 'PNG': return l.bands([0,1,2])
     if n != 3:
         raise ShapeError(l.path, f'{n} band{"s"*(n > 1)}', '3 (red, green, blue)',
             'Write red, green and blue alone, in this order, or leave the file out.')
@@ -724,7 +731,7 @@ def _check_numbers(l, x, units):
     ok = l.valid(_SAR_KIND[units], 1/l.gain[0], l.gain[1]/l.gain[0])
     v = x[:,ok] if ok.any() else x
     middle,negative = np.median(v),(v < 0).mean()
-    if units == 'dB' and (middle > 60 or negative < .01 and middle < 1.5): _refuse_decibels(l.path, v)
+    if units == 'dB' and (middle > 25 or negative < .01 and middle < 1.5): _refuse_decibels(l.path, v)
     if units != 'dB' and (negative > .05 or (x < 0).mean() > .05):
         raise UnitsError(l.path, f'{(x < 0).mean():.0%} of the values below 0', f'what sar_units={units!r} says',
             "Correct sar_units=, or leave it out if the files are in dB.")
@@ -740,6 +747,10 @@ def _refuse_decibels(path, v):
 def _check_decibels(path, sar):
     "A folder's backscatter as a whole"
     if sar.dtype != np.uint8 and (sar < 0).mean() < 0.01: _refuse_decibels(path, sar)
+    if sar.dtype == np.uint8 and sar.max() <= 1:
+        raise UnitsError(
+            path, 'no value but 0 and 1', 'backscatter stretched to 8 bits',
+            'A mask is no image: point at the images with sar=.')
 
 # %% ../nbs/08_datasets.ipynb #a1c40e1d
 def _check_order(path, x, pols):
@@ -758,7 +769,7 @@ def _backscatter(l, sar_units=None, pols=None):
     if (s,o) != (1.,0.): x = (l.x*np.float64(s) + o).astype(np.float32)
     _check_numbers(l, x, units)
     if units != 'dB': x = db(x if units == 'linear' else x**2).astype(np.float32)
-    if np.median(x) > 60: _refuse_decibels(l.path, x)
+    if np.median(x) > 25: _refuse_decibels(l.path, x)
     _check_order(l.path, x, found or ('VV','VH'))
     return x,found
 

@@ -77,6 +77,7 @@ REFUSED = {
     'amplitude':('sar', lambda x: linear(x/2), {}, 'negative'),
     'digital amplitude':('sar', lambda x: 900*linear(x/2), {}, 'negative'),
     'stretched to 0-1':('sar', lambda x: (x+30)/35, {}, 'negative'),
+    'a dark stretch in floats':('sar', lambda x: (x+26)*3, {}, 'values from'),
     'stretched to 0-255 in floats':('sar', lambda x: (x+30)*7, {}, 'negative'),
     'integers':('sar', as_type(np.int16, 100), {}, 'int16'),
     'swapped':('sar', lambda x: x[::-1], {}, 'VV at'),
@@ -297,6 +298,17 @@ def test_home(tmp_path, monkeypatch):
     pictures(tmp_path/'s', ('Beach','Pond'))
     monkeypatch.setenv('HOME', str(tmp_path))
     assert len(load('~/p')) == 4 and len(aid('~/s', cache='~/kept', progress=False)) == 6 and (tmp_path/'kept').is_dir()
+
+def test_transparency_is_no_polarisation(tmp_path):
+    from PIL import Image
+    for c in 'ab':
+        for i in range(2):
+            a = np.random.default_rng(i).integers(0, 255, (N,N)).astype(np.uint8)
+            tif(tmp_path/'opt'/c/f'{i}.tif', reflect(i))
+            (tmp_path/'sar'/c).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(a).convert('LA').save(tmp_path/'sar'/c/f'{i}.png')
+    p = load(tmp_path, pols='VH')
+    assert p.sar.shape == (4,1,N,N) and p.sar_units == 'stretch8'
 
 # --- kept sets ------------------------------------------------------------------------------------------------
 def triplets(root, kind=None, change=lambda x: x, **said):
