@@ -14,7 +14,8 @@ from numbers import Real
 
 import numpy as np
 import torch
-from .core import NotFiniteError, OptionError, PairError, ShapeError, UnitsError, check_option, check_real, check_whole, frozen, hash_ids, splitmix, uniform
+from .core import (NotFiniteError, OptionError, PairError, ShapeError, UnitsError, check_option, check_real,
+                         check_whole, frozen, hash_ids, splitmix, uniform)
 
 # %% ../nbs/03_clouds.ipynb #d8fcf5d6
 TEXTURES = 'fractal','real'
@@ -35,7 +36,8 @@ class CloudSpec:
         _check_share('content', self.content); _check_share('thin', self.thin); _check_share('shadow', self.shadow)
         _check_range('cover', self.cover); _check_thickness(self.thickness)
         check_whole('seed', self.seed)
-        if not (_is_number(self.softness) and 0 < self.softness < np.inf): raise OptionError('softness', self.softness, 'a width above 0', 'Pass softness=0.1 for hard edges.')
+        if not (_is_number(self.softness) and 0 < self.softness < np.inf):
+            raise OptionError('softness', self.softness, 'a width above 0', 'Pass softness=0.1 for hard edges.')
         if check_option('texture', self.texture, TEXTURES) == 'real': _check_bank(self.bank)
         elif self.bank is not None: raise OptionError('bank', "a bank beside texture='fractal'", 'None, or the texture that is cut from it', "Pass texture='real' with it.")
         if self.bank is not None: object.__setattr__(self, 'bank', frozen(self.bank))
@@ -53,14 +55,19 @@ def _check_bank(b):
         raise OptionError('bank', f'{b.dtype} {list(b.shape)}' if isinstance(b, np.ndarray) else type(b).__name__, 'opacities of real clouds, uint8 [M,h,w]', "Pass bank=cloud_bank(…), or texture='fractal'.")
 
 def _check_share(name, v):
-    if not (_is_number(v) and 0 <= v <= 1): raise OptionError(name, repr(v), 'a share between 0 and 1', f'Pass {name}=0.5 for one half.')
+    if not (_is_number(v) and 0 <= v <= 1):
+        raise OptionError(name, repr(v), 'a share between 0 and 1', f'Pass {name}=0.5 for one half.')
 
 def _check_range(name, v):
     ends = tuple(v) if np.iterable(v) else (v,v)
-    if not (len(ends) == 2 and all(map(_is_number, ends)) and 0 < ends[0] <= ends[1] <= 1): raise OptionError(name, repr(v), 'a number in (0, 1], or a range (lo, hi) with lo <= hi', 'No cloud at all is content=0.')
+    if not (len(ends) == 2 and all(map(_is_number, ends)) and 0 < ends[0] <= ends[1] <= 1):
+        raise OptionError(name, repr(v), 'a number in (0, 1], or a range (lo, hi) with lo <= hi',
+                          'No cloud at all is content=0.')
 
 def _check_thickness(v):
-    if not (isinstance(v, (tuple, list, np.ndarray)) and np.iterable(v) and len(v) == 2 and all(map(np.iterable, v))): raise OptionError('thickness', v, 'two ranges (lo, hi), of thin and of thick cloud', 'Pass thickness=((0.3,0.6),(0.92,1.0)).')
+    if not (isinstance(v, (tuple, list, np.ndarray)) and np.iterable(v) and len(v) == 2 and all(map(np.iterable, v))):
+        raise OptionError('thickness', v, 'two ranges (lo, hi), of thin and of thick cloud',
+                          'Pass thickness=((0.3,0.6),(0.92,1.0)).')
     for i,r in enumerate(v): _check_range(f'thickness[{i}]', r)
 
 # %% ../nbs/03_clouds.ipynb #2b4a5298
@@ -85,14 +92,20 @@ class CloudTable:
 
 # %% ../nbs/03_clouds.ipynb #a1460b32
 def _check_sky(spec):
-    if not isinstance(spec, CloudSpec): raise OptionError('spec', repr(spec), 'a CloudSpec', 'Pass CloudSpec(content=0.5, cover=0.5).')
+    if not isinstance(spec, CloudSpec):
+        raise OptionError('spec', repr(spec), 'a CloudSpec', 'Pass CloudSpec(content=0.5, cover=0.5).')
 
 def _check_ids(ids):
-    if not np.iterable(ids) or isinstance(ids, (dict, set, frozenset)) or not hasattr(ids, '__len__'): raise PairError('ids', f'a {type(ids).__name__}', 'a list of names', 'Pass the ids of the whole set, in its order.')
+    if not np.iterable(ids) or isinstance(ids, (dict, set, frozenset)) or not hasattr(ids, '__len__'):
+        raise PairError('ids', f'a {type(ids).__name__}', 'a list of names',
+                        'Pass the ids of the whole set, in its order.')
     names = set(map(str, ids))
-    if len(names) < len(ids): raise PairError('ids', f'{len(names)} names for {len(ids)} samples', 'a name of its own for every sample', 'Two samples of one name would be under one cloud: rename them.')
+    if len(names) < len(ids):
+        raise PairError('ids', f'{len(names)} names for {len(ids)} samples', 'a name of its own for every sample',
+                        'Two samples of one name would be under one cloud: rename them.')
     try: ''.join(names).encode()
-    except UnicodeEncodeError as e: raise PairError('ids', f'a name that is no text ({e.reason})', 'names in Unicode', 'Rename the files.') from None
+    except UnicodeEncodeError as e: raise PairError('ids', f'a name that is no text ({e.reason})', 'names in Unicode',
+                                                    'Rename the files.') from None
 
 def _draw(spec, ids, what, *shape): return uniform(hash_ids(ids, 'cloud', spec.seed, what), shape)
 
@@ -189,7 +202,9 @@ def cloud_opacity(spec:CloudSpec, # the sky
     _check_sky(spec)
     size = _pixels(size)
     table = assign(spec, ids) if table is None else table
-    if not isinstance(table, CloudTable): raise OptionError('table', type(table).__name__, 'rows of `assign`', 'Pass table=assign(spec, ids_of_the_whole_set)[rows].')
+    if not isinstance(table, CloudTable):
+        raise OptionError('table', type(table).__name__, 'rows of `assign`',
+                          'Pass table=assign(spec, ids_of_the_whole_set)[rows].')
     if len(table) != len(ids): raise ShapeError('table', f'{len(table)} rows', f'one for each of {len(ids)} ids', 'Index the table as the ids.')
     out = np.zeros((len(ids), *size), np.uint8)
     where = np.flatnonzero(table.cloudy)
@@ -205,7 +220,8 @@ def cloud_opacity(spec:CloudSpec, # the sky
 # %% ../nbs/03_clouds.ipynb #47f7876f
 def _as_array(name, v):
     "An array without a mask, from whatever holds numbers in rows of one length"
-    if isinstance(v, np.ma.MaskedArray): raise ShapeError(name, 'a masked array', 'an array', 'Fill what is masked first.')
+    if isinstance(v, np.ma.MaskedArray):
+        raise ShapeError(name, 'a masked array', 'an array', 'Fill what is masked first.')
     try: return np.asarray(v)
     except ValueError as e: raise ShapeError(name, e, 'an array', 'Stack rows of one length.') from None
 
@@ -213,17 +229,22 @@ def cover(alpha # opacity [N,H,W], uint8 0-255 or float 0-1
          ) -> np.ndarray: # float32 [N]
     "Share of each sample's pixels under cloud: opacity above 0.1"
     alpha = _check_alpha(alpha)
-    if alpha.ndim < 2 or 0 in alpha.shape[-2:]: raise ShapeError('alpha', list(alpha.shape), '[N,H,W]', 'Stack the opacities of the samples.')
+    if alpha.ndim < 2 or 0 in alpha.shape[-2:]:
+        raise ShapeError('alpha', list(alpha.shape), '[N,H,W]', 'Stack the opacities of the samples.')
     return (alpha > (EDGE*255 if alpha.dtype == np.uint8 else EDGE)).mean((-2,-1), dtype=np.float32)
 
 def _check_alpha(a):
     "Opacity as an array, in eight bits or as finite floats within 0-1"
     a = _as_array('alpha', a)
     if a.dtype == np.uint8: return a
-    if a.dtype.kind == 'f' and not np.isfinite(a).all(): raise NotFiniteError('alpha', f'{(~np.isfinite(a)).sum()} values that are NaN or infinite', 'an opacity for every pixel', 'Say what is known of these pixels: 0 where there is no cloud.')
+    if a.dtype.kind == 'f' and not np.isfinite(a).all():
+        raise NotFiniteError('alpha', f'{(~np.isfinite(a)).sum()} values that are NaN or infinite',
+                             'an opacity for every pixel',
+                             'Say what is known of these pixels: 0 where there is no cloud.')
     if a.dtype.kind != 'f' or a.size and not (0 <= a.min() and a.max() <= 1):
         said = f'{a.dtype} from {a.min()} to {a.max()}' if a.size and a.dtype.kind in 'biuf' else a.dtype
-        raise UnitsError('alpha', said, 'uint8 0-255, or float 0-1', 'Divide a percentage by 100; cast a class mask after choosing its opacity.')
+        raise UnitsError('alpha', said, 'uint8 0-255, or float 0-1',
+                         'Divide a percentage by 100; cast a class mask after choosing its opacity.')
     return a
 
 # %% ../nbs/03_clouds.ipynb #c687845e
@@ -232,7 +253,8 @@ _DULLER = 0.15 # how much darker the faintest cloud is than the densest
 
 def _check_white(white, dtype):
     white = WHITE[dtype] if white is None else white
-    if not (_is_number(white) and 0 < white <= np.iinfo(dtype).max): raise OptionError('white', white, f'a brightness that {dtype} can hold', "Give it in the images' own units.")
+    if not (_is_number(white) and 0 < white <= np.iinfo(dtype).max):
+        raise OptionError('white', white, f'a brightness that {dtype} can hold', "Give it in the images' own units.")
     return white
 
 def _blend(x, a, colour):
@@ -251,7 +273,8 @@ def _shift(a, dy, dx):
 
 # %% ../nbs/03_clouds.ipynb #b2339b15
 def _check_offset(v):
-    if not (isinstance(v, (tuple, list, np.ndarray)) and np.iterable(v) and len(v) == 2): raise OptionError('offset', repr(v), 'pixels down and pixels right', 'Pass offset=(9,-6).')
+    if not (isinstance(v, (tuple, list, np.ndarray)) and np.iterable(v) and len(v) == 2):
+        raise OptionError('offset', repr(v), 'pixels down and pixels right', 'Pass offset=(9,-6).')
     return tuple(check_whole('offset', x) for x in v)
 
 def compose(images, # ground [N,3,H,W], uint8 or uint16 reflectance*1e4
@@ -324,11 +347,14 @@ def opacity_from_pairs(cloudy, # [N,3,H,W], uint8 or uint16 reflectance*1e4
     return out
 
 # %% ../nbs/03_clouds.ipynb #9b4c0d2d
+def _is_count(n): return isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n > 0
+
 def _serves(alpha, least, contrast):
     if not len(alpha): return np.zeros(0, bool)
     lo,hi = np.quantile(alpha.reshape(len(alpha), -1), (0.02,0.98), axis=1)
     return (cover(alpha) >= least) & (hi-lo >= contrast*255)
 
+# %% ../nbs/03_clouds.ipynb #9b9e8ab3
 def cloud_bank(alpha, # uint8 [N,h,w] of `opacity_from_pairs`
                n:int=None, # textures to keep, spread over their cover; None keeps all that serve
                least:float=0.05, # share of pixels under cloud that a texture needs
@@ -338,11 +364,17 @@ def cloud_bank(alpha, # uint8 [N,h,w] of `opacity_from_pairs`
     "Textures of real clouds for `CloudSpec(texture='real', bank=…)`"
     alpha = _as_array('alpha', alpha)
     if alpha.ndim != 3 or alpha.dtype != np.uint8: raise ShapeError('alpha', f'{alpha.dtype} {list(alpha.shape)}', 'uint8 [N,h,w]', 'Pass what opacity_from_pairs returned.')
-    if 0 in alpha.shape[1:]: raise ShapeError('alpha', list(alpha.shape), 'textures of some pixels', 'Pass what opacity_from_pairs returned.')
+    if 0 in alpha.shape[1:]:
+        raise ShapeError('alpha', list(alpha.shape), 'textures of some pixels',
+                         'Pass what opacity_from_pairs returned.')
     check_real('least', least, 0, 1)
     check_real('contrast', contrast, 0, 1)
-    if not (isinstance(blur, (int, np.integer)) and not isinstance(blur, bool) and blur % 2 == 1 and 0 < blur//2 + 1 <= min(alpha.shape[1:])): raise OptionError('blur', blur, f'an odd number of pixels, less than twice the {min(alpha.shape[1:])} of a texture', 'Pass blur=7, or blur=1 for none.')
-    if not (n is None or isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n > 0): raise OptionError('n', repr(n), 'a number of textures', 'Leave it out to keep all that serve.')
+    if not (_is_count(blur) and blur % 2 == 1 and blur//2 + 1 <= min(alpha.shape[1:])):
+        raise OptionError('blur', blur,
+                          f'an odd number of pixels, less than twice the {min(alpha.shape[1:])} of a texture',
+                          'Pass blur=7, or blur=1 for none.')
+    if not (n is None or _is_count(n)):
+        raise OptionError('n', repr(n), 'a number of textures', 'Leave it out to keep all that serve.')
     from torchvision.transforms.v2.functional import gaussian_blur
     alpha = gaussian_blur(torch.from_numpy(np.array(alpha)), blur).numpy()
     keep = np.flatnonzero(_serves(alpha, least, contrast))

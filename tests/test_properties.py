@@ -1,6 +1,7 @@
 """What must hold for any input, tried on inputs that hypothesis looks for."""
 import json, math
 from dataclasses import fields, replace
+from functools import partial
 
 import numpy as np, pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -137,8 +138,10 @@ def test_labels_are_chosen_by_id(s, n, seed, random):
 def cloudy_set(n=12, seed=0):
     r = np.random.default_rng(seed)
     clear = r.integers(0, 255, (n,3,8,8)).astype(np.uint8)
-    s = PairedScenes(opt=clear, sar=r.normal(-12, 3, (n,2,8,8)).astype(np.float32), labels=np.arange(n) % 3, classes=('a','b','c'), ids=[f's{i}' for i in range(n)],
-                     groups=[f'g{i//3}' for i in range(n)], crs='EPSG:32650', transform=(10.,0.,5e5,0.,-10.,4e6), skipped={'s99':'torn file'})
+    sar = r.normal(-12, 3, (n,2,8,8)).astype(np.float32)
+    place = dict(groups=[f'g{i//3}' for i in range(n)], crs='EPSG:32650', transform=(10.,0.,5e5,0.,-10.,4e6))
+    ids = [f's{i}' for i in range(n)]
+    s = PairedScenes(clear, sar, np.arange(n) % 3, ('a','b','c'), ids, skipped={'s99':'torn file'}, **place)
     return s.with_clouds(CloudSpec())
 
 CLOUDY = cloudy_set()
@@ -155,7 +158,8 @@ def changed(s, name, i):
         elif name in ('labels','kind'): a[k] = (a[k] + 1) % 3
         else: a[k] = a[k] - 1 if a[k] else 1
         return replace(s, **{name:a.reshape(v.shape)})
-    new = dict(classes=('a','b','d'), ids=[*s.ids[:-1], f'new{i}'], pols=('VH','VV'), sar_units='stretch8', groups=[*s.groups[:-1], f'new{i}'], crs=None, transform=(*s.transform[:5], 1.))
+    new = dict(classes=('a','b','d'), ids=[*s.ids[:-1], f'new{i}'], groups=[*s.groups[:-1], f'new{i}'],
+               pols=('VH','VV'), sar_units='stretch8', crs=None, transform=(*s.transform[:5], 1.))
     return replace(s, **{name:new[name]})
 
 @settings(max_examples=60)
@@ -188,29 +192,49 @@ def test_what_the_caller_does_later_stays_outside():
 
 # Bad arrays and arguments
 
-JUNK = [None, 0, -1, 1.5, math.nan, math.inf, True, '', '../x', b'x', [], (), {}, [None]*12, [math.nan]*12, [''] * 12, [[1]]*12, [True]*12, [[1],[1,2]], np.zeros(12), np.zeros(12, bool), np.full(12, -2), np.array(['x']*12),
-        np.array([None]*12), np.zeros((12,3,8,8)), np.zeros((12,2,8,8), np.float32), np.zeros((0,3,8,8), np.uint8), np.zeros((12,3,0,0), np.uint8), object(), {1:2}, iter([1,2]), 1j, 10**30, 'a'*300, '\udcff', ['\udcff', *'abcdefghijk'],
-        np.ma.zeros(12, int), np.zeros((), int), slice(3), {'a','b'}]
+WORDS = [None, '', '../x', b'x', 'a'*300, '\udcff', ['\udcff', *'abcdefghijk'], [None]*12, ['']*12, {'a','b'}]
+VALUES = [0, -1, 1.5, math.nan, math.inf, True, 1j, 10**30, [math.nan]*12, [True]*12, np.full(12, -2), np.zeros(())]
+SHAPES = [[], (), {}, [[1]]*12, [[1],[1,2]], {1:2}, iter([1,2]), slice(3), object(), np.array([None]*12)]
+ARRAYS = [np.zeros(12), np.zeros(12, bool), np.array(['x']*12), np.ma.zeros(12, int), np.zeros((12,3,8,8)),
+          np.zeros((12,2,8,8), np.float32), np.zeros((0,3,8,8), np.uint8), np.zeros((12,3,0,0), np.uint8)]
+JUNK = [*WORDS, *VALUES, *SHAPES, *ARRAYS]
 junk = st.sampled_from(range(len(JUNK))).map(JUNK.__getitem__)
-SIDES = CLOUDY.subset(range(6)),CLOUDY.subset(range(6, 12))
-STATS,CPU = channel_stats(CLOUDY),compute('cpu', 'float32')
+
 SOURCE = SceneSet(CLOUDY.opt, CLOUDY.labels, CLOUDY.classes, CLOUDY.ids)
-TARGETS = {**{f'field {f.name}':lambda v, k=f.name: replace(CLOUDY, **{k:v}).subset([]).fingerprint for f in fields(PairedScenes)},
-           **{f'split {k}':lambda v, k=k: CLOUDY.split(**{'min_train':1, 'tries':20, k:v}) for k in ('kind','test','seed','min_train','min_test','test_ids')},
-           **{f'budget {k}':lambda v, k=k: CLOUDY.label_budget(**{'n':2, k:v}) for k in ('n','seed','short','file')},
-           **{f'task {k}':lambda v, k=k: Task(**{**dict(source=SOURCE, train=SIDES[0], test=SIDES[1], labelled=[0]), k:v}) for k in ('source','train','test','labelled','seed')},
-           **{f'batches {k}':lambda v, k=k: Batches(**{**dict(s=CLOUDY, modality='both', stats=STATS, comp=CPU), k:v})([0,1]) for k in ('s','modality','stats','limit')},
-           **{f'sky {f.name}':lambda v, k=f.name: clouds.cloud_opacity(CloudSpec(**{k:v}), CLOUDY.ids, 8, workers=1) for f in fields(CloudSpec)},
-           **{f'compose {k}':lambda v, k=k: clouds.compose(**{**dict(images=CLOUDY.opt, alpha=CLOUDY.alpha, workers=1), k:v}) for k in ('images','alpha','white','shadow','offset')},
-           'subset':CLOUDY.subset, 'clouds':CLOUDY.with_clouds, 'over':lambda v: CLOUDY.with_clouds(CloudSpec(), over=v), 'join':join, 'join names':lambda v: join([CLOUDY, CLOUDY], names=v), 'join classes':lambda v: join([CLOUDY], classes=v),
-           'labels':CLOUDY.with_labels, 'channels':lambda v: channels(CLOUDY, 'both', v), 'rows':Batches(CLOUDY, 'both', STATS, CPU), 'cover':clouds.cover, 'ids':lambda v: clouds.assign(CloudSpec(), v),
-           'pairs':lambda v: make_task(SOURCE, v, per_class=1), 'notes':lambda v: CLOUDY.noted(skipped=v).noted(report=v)}
+CPU = compute('cpu', 'float32')
+TASK = dict(source=SOURCE, train=CLOUDY.subset(range(6)), test=CLOUDY.subset(range(6, 12)), labelled=[0], seed=0)
+BATCHES = dict(s=CLOUDY, modality='both', stats=channel_stats(CLOUDY), comp=CPU, limit=8<<30)
+SPLIT = dict(kind='random', test=0.2, seed=0, min_train=1, min_test=1, test_ids=None, tries=20)
+BUDGET = dict(n=2, seed=0, short='error', file=None)
+SKY = {f.name:f.default for f in fields(CloudSpec)}
+COMPOSE = dict(images=CLOUDY.opt, alpha=CLOUDY.alpha, white=None, shadow=0.5, offset=(9,-6))
+
+def an_opacity(**sky): return clouds.cloud_opacity(CloudSpec(**sky), CLOUDY.ids, 8, workers=1)
+def a_batch(**args): return Batches(**args)([0,1])
+def derived(**field): return replace(CLOUDY, **field).subset([]).fingerprint
+
+def attempts(v):
+    "Name and call of everything that takes an argument, with `v` in the place of each"
+    fine = dict(skipped=None, **{k:getattr(CLOUDY, k) for k in CONTENT})
+    calls = (derived, fine),(CLOUDY.split, SPLIT),(CLOUDY.label_budget, BUDGET),(Task, TASK),(a_batch, BATCHES)
+    for f,args in (*calls, (an_opacity, SKY), (clouds.compose, COMPOSE)):
+        for k in args:
+            if k != 'comp': yield f'{f.__name__} {k}',partial(f, **args | {k:v})
+    for f in (CLOUDY.subset, CLOUDY.with_clouds, CLOUDY.with_labels, join, clouds.cover, Batches(**BATCHES)):
+        yield repr(f),partial(f, v)
+    yield 'over',partial(CLOUDY.with_clouds, CloudSpec(), over=v)
+    yield 'names',partial(join, [CLOUDY, CLOUDY], names=v)
+    yield 'classes',partial(join, [CLOUDY], classes=v)
+    yield 'rows',partial(channels, CLOUDY, 'both', v)
+    yield 'ids',partial(clouds.assign, CloudSpec(), v)
+    yield 'pairs',partial(make_task, SOURCE, v, per_class=1)
+    yield 'notes',lambda: CLOUDY.noted(skipped=v).noted(report=v)
 
 @settings(max_examples=40)
 @given(junk)
 def test_bad_arguments_have_errors_with_names(v):
-    for what,f in TARGETS.items():
-        try: f(v)
+    for what,call in attempts(v):
+        try: call()
         except IrmError: pass
         except Exception as e: pytest.fail(f'{what}, {v!r:.60}: {type(e).__name__}: {e}')
 
@@ -219,7 +243,9 @@ def test_no_value_that_is_no_number_passes(name, i, value):
     a = getattr(CLOUDY, name).copy().reshape(-1)
     a[i % len(a)] = value
     where = CLOUDY.ids[i % len(a)//(len(a)//12)]
-    with pytest.raises(IrmError, match=f"{name}: found 1 values .* in 1 of 12 samples, the first '{where}'"): replace(CLOUDY, **{name:a.reshape(getattr(CLOUDY, name).shape)})
+    spoilt = {name:a.reshape(getattr(CLOUDY, name).shape)}
+    said = f"{name}: found 1 values .* in 1 of 12 samples, the first '{where}'"
+    with pytest.raises(IrmError, match=said): replace(CLOUDY, **spoilt)
 
 # Saved sets that somebody changed
 
@@ -228,7 +254,8 @@ def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp('sets')/'set'
     return CLOUDY.save(folder),json.loads((folder/'meta.json').read_text())
 
-strange = st.none()|st.booleans()|st.integers()|st.floats()|st.text(max_size=5)|st.lists(st.integers(), max_size=3)|st.dictionaries(st.text(max_size=3), st.integers(), max_size=2)
+scalars = st.none()|st.booleans()|st.integers()|st.floats()|st.text(max_size=5)
+strange = scalars|st.lists(st.integers(), max_size=3)|st.dictionaries(st.text(max_size=3), st.integers(), max_size=2)
 
 @settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(st.data())
