@@ -66,7 +66,7 @@ class HardLabels:
     "Cross-entropy against classes"
     labels: object # [N], whole numbers
     def on(self, device):
-        y = torch.as_tensor(self.labels).to(device)
+        y = torch.tensor(self.labels, device=device)
         def loss(logits, rows): return F.cross_entropy(logits, y[rows])
         return loss
 

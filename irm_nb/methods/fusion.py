@@ -97,7 +97,7 @@ def train_watched(f_S:Predictor, f_opt:Predictor, f_sar:Predictor, # the three t
                   arch:Architecture, train:PairedScenes, rows, cfg:TrainConfig, irm:str, normalize:bool, # as in `Regulator`
                   seed:int, comp:Compute, monitor, monitor_every:int, *, work=None) -> Predictor:
     "f_T, taught in every step by what the teachers say of the view that it is shown"
-    stats,y = channel_stats(train, 'both'),torch.as_tensor(train.labels).to(comp.device)
+    stats,y = channel_stats(train, 'both'),torch.tensor(train.labels, device=comp.device)
     batches = Batches(train, 'both', stats, comp)
     def loss(z, r): # [B,4,K]
         live,known = Regulator(*z[:,1:].unbind(1), irm, normalize, comp.device),y[r] >= 0
