@@ -329,7 +329,7 @@ def region_over_a_region_with_more_in_it(d):
     return cutting(d, size=16, overwrite=True)
 @kind(OptionError, 'id')
 def patches_that_would_leave_their_folder(d):
-    p = dataclasses.replace(cutting(d)(), ids=['../../x-r00000c00000']*16)
+    p = dataclasses.replace(cutting(d)(), ids=[f'../../x-r{i:05}c00000' for i in range(16)])
     return lambda: write_patches(p, d/'in'/'tiffs', progress=False)
 @kind(OutputError, 'tiffs')
 def patches_over_a_folder_of_somebody_else(d):
