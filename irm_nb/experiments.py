@@ -11,8 +11,8 @@ __all__ = ['SKIES', 'SOURCES', 'TARGETS', 'PLACELESS', 'TRAININGS', 'FROM_IMAGES
            'local_client', 'remote_client', 'grid']
 
 # %% ../nbs/30_experiments.ipynb #1ceaf391
-import csv, errno, functools, inspect, itertools, json, logging, platform, re, signal, subprocess, sys, time, traceback, warnings, zipfile, zlib
-from contextlib import ExitStack, closing, contextmanager
+import csv, errno, functools, inspect, itertools, json, logging, os, platform, re, signal, subprocess, sys, threading, time, traceback, warnings, zipfile, zlib
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -591,8 +591,24 @@ def _dask():
     return distributed
 
 @contextmanager
-def _without_interrupts():
-    "Threads and processes that are begun inside never see Ctrl-C, which a terminal sends to all of them; it waits for the main thread"
+def _later_interrupts():
+    "An interrupt that comes inside is met at the end, a second one at once"
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    met,before = [],signal.getsignal(signal.SIGINT)
+    def note(*given):
+        met.append(given)
+        if len(met) > 1 and callable(before): before(*given)
+    signal.signal(signal.SIGINT, note)
+    try: yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if met: signal.raise_signal(signal.SIGINT)
+
+@contextmanager
+def _sheltered():
+    "Threads and processes that are begun inside never see Ctrl-C, which a terminal sends to all of its processes"
     if not hasattr(signal, 'pthread_sigmask'): # Windows
         yield
         return
@@ -606,9 +622,22 @@ def local_client(n:int # processes
                 ):
     "A client with `n` processes of this machine, one thread each; nothing of it can be reached from another machine"
     n,d = check_whole('workers', n, 1, 1024),_dask()
+    how = dict(threads_per_worker=1, processes=True, host='127.0.0.1', dashboard_address='127.0.0.1:0', silence_logs=logging.ERROR, env=dict(TQDM_DISABLE='1'))
     with ExitStack() as stack:
-        with _without_interrupts(): cluster = stack.enter_context(d.LocalCluster(n_workers=n, threads_per_worker=1, processes=True, host='127.0.0.1', dashboard_address='127.0.0.1:0', silence_logs=logging.ERROR, env=dict(TQDM_DISABLE='1')))
-        yield stack.enter_context(d.Client(cluster))
+        cluster = None
+        try:
+            with _later_interrupts(), _sheltered(): cluster = stack.enter_context(d.LocalCluster(n_workers=n, **how))
+            yield stack.enter_context(d.Client(cluster))
+        except BaseException:
+            if cluster is not None: _end_workers(cluster)
+            raise
+
+def _end_workers(cluster):
+    "Don't wait for the cells at work: the store goes on from their last epochs"
+    for nanny in cluster.workers.values():
+        nanny.auto_restart = False
+        if nanny.pid:
+            with suppress(OSError): os.kill(nanny.pid, getattr(signal, 'SIGKILL', signal.SIGTERM))
 
 @contextmanager
 def remote_client(address:str, # tcp://host:port
