@@ -242,7 +242,7 @@ def uncovered(train:PairedScenes, # under composed clouds
     if train.clear is None: raise OptionError('clear_labels', 'pairs whose ground under the cloud is not known', 'clouds that were composed', "Name another sky than 'own', or leave clear_labels out.")
     new = {k:getattr(train, k).copy() for k in ('opt','alpha','kind','cover')}
     for k in new: new[k][L] = train.clear[L] if k == 'opt' else 0
-    return replace(train, **new, _fp=None)
+    return replace(train, **new)
 
 # %% ../nbs/30_experiments.ipynb #249e494e
 @functools.lru_cache(1)
@@ -332,15 +332,16 @@ def _peak(comp):
 def _kept_notes(store, name, key):
     with safe_open(store.path/f'{name}-{key}.safetensors', 'pt') as f: return json.loads(f.metadata()['notes'])
 
-def _steps(notes): # what a stage keeps of its training; teachers' logits have no history
-    history = notes['history'] if isinstance(notes, dict) and 'history' in notes else notes if isinstance(notes, list) else ()
-    return sum(h.get('steps', np.nan) for h in history)
+def _steps(value): # of optimisers, wherever a kept value has noted them
+    if isinstance(value, list) and len(value) == 2 and value[0] == 'steps': return value[1]
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return sum(map(_steps, inside))
 
 def _cost(store, log):
     "From the log of one call"
     stages = {(name, key):how for name,key,how,_ in log}
     notes = [_kept_notes(store, *s) for s in stages]
-    return dict(trained_s=round(sum(n['about']['seconds'] for n in notes), 2), steps=sum(_steps(n['notes']) for n in notes), stages=len(stages), built=sum(how == 'built' for how in stages.values()))
+    return dict(trained_s=round(sum(n['about']['seconds'] for n in notes), 2), steps=sum(_steps(n['value']) for n in notes), stages=len(stages), built=sum(how == 'built' for how in stages.values()))
 
 # %% ../nbs/30_experiments.ipynb #6d81ed66
 def _scores(test, predicted):
@@ -365,7 +366,7 @@ def measure(cell:Cell, store:Store, comp:Compute) -> tuple: # (dictionary, one l
     check_sets(task.source, task.train, [cell.method])
     n,start = len(store.log),time.perf_counter()
     p = METHODS[cell.method](task, cell.config, store, comp)
-    logits = bank(p, task.test, store, comp) if p.key else p.logits(task.test, comp)
+    logits = bank(p, task.test, store, comp)
     seconds,a = time.perf_counter() - start,_answers(task.test, logits)
     data = dict(data_source=task.source.fingerprint, data_train=task.train.fingerprint, data_test=task.test.fingerprint, labelled=len(task.labelled), train=len(task.train))
     where = dict(parameters=sum(w.numel() for w in p.model().parameters()), stage=p.key, device=comp.device, precision=comp.precision, hardware=comp.name(), threads=torch.get_num_threads())

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['AXES', 'PAPER_LIMIT', 'Probe', 'probe', 'coalitions', 'shapley', 'class_masks', 'mean_by', 'saliency', 'features',
            'embedding', 'proxy_a_distance', 'median_distance', 'mmd', 'domain_features', 'domain_gaps', 'filter_audit',
-           'reliability', 'ece', 'Synchrony', 'synchrony', 'seed_interval', 'grid_points', 'paired_gain', 'Advice',
-           'nearest_point', 'advise', 'next_labels', 'write_labels']
+           'reliability', 'ece', 'Synchrony', 'synchrony', 'grid_points', 'paired_gain', 'Advice', 'nearest_point',
+           'advise', 'next_labels', 'write_labels']
 
 # %% ../nbs/32_explain.ipynb #fb8e0607
 import csv
@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from scipy import stats
 from torch import nn
 
 from .clouds import CloudSpec
@@ -26,7 +25,7 @@ from .core import *
 from .distill import *
 from .experiments import read_sky
 from .metrics import *
-from .metrics import _labels, _parts
+from .metrics import _labels, _parts, _whole
 from .models import reestimate_bn
 from .scenes import *
 from .tables import SETTING
@@ -102,19 +101,25 @@ def shapley(predictor, # `Predictor` or `Probe`
 def class_masks(labels, # true or predicted classes [N]
                 classes) -> dict: # name -> bool [N]
     "Masks by class"
-    return {c:np.asarray(labels) == k for k,c in enumerate(classes)}
+    y = _whole('labels', labels)
+    return {c:y == k for k,c in enumerate(classes)}
 
-def mean_by(values, # [N]
+def mean_by(values, # [N]; nan where there is none
             masks:dict=None, # name -> bool [N]
             groups=None, # scene of every sample; without, each is its own
             n_boot=2000) -> pd.DataFrame: # part, n, mean, lo, hi
     "Mean of a number by parts of the samples, with an interval over scenes"
     v = np.asarray(values, float)
-    g,out = np.arange(len(v)) if groups is None else np.asarray(groups),[]
-    for k,m in _parts(masks, len(v)).items():
-        i = cluster_bootstrap(v[m], g[m], n_boot) if len(set(g[m])) > 1 else Interval(v[m].mean() if m.any() else np.nan, np.nan, np.nan)
-        out.append(dict(part=k, n=int(m.sum()), **i._asdict()))
-    return pd.DataFrame(out)
+    g = np.arange(len(v)) if groups is None else np.asarray(groups)
+    if v.ndim != 1 or g.shape != v.shape: raise ShapeError('values', f'{v.shape} with {g.shape} groups', 'values [N], groups [N]', 'Pass the scene of every sample.')
+    if np.isinf(v).any(): raise NotFiniteError('values', f'{np.isinf(v).sum()} infinite', 'finite numbers, or nan where there is none', 'Look at the samples they come from.')
+    return pd.DataFrame([_part_mean(k, v[m & ~np.isnan(v)], g[m & ~np.isnan(v)], n_boot) for k,m in _parts(masks, len(v)).items()])
+
+def _part_mean(part, v, g, n_boot):
+    "One line of `mean_by`"
+    mean,lo,hi = v.mean() if len(v) else np.nan,np.nan,np.nan
+    if len(set(g)) > 1: mean,lo,hi,_ = cluster_bootstrap(v, g, n_boot)
+    return dict(part=part, n=len(v), mean=mean, lo=lo, hi=hi)
 
 # %% ../nbs/32_explain.ipynb #6c95fd67
 def _integrated(p, x, c, alphas): # [B,C,H,W], classes [B], path [M] -> [B,C,H,W]
@@ -308,17 +313,6 @@ def synchrony(history, # of `train_target`: dictionaries, one an epoch; those wi
     fall,moves = 1 - relative[-1],(step.std(0) > 1e-9).all()
     pace = fall.min()/fall.max() if fall.max() > 0 else np.nan
     return Synchrony(float(np.abs(np.subtract(*relative[1:].T)).mean()), float(np.corrcoef(step.T)[0,1]) if moves else float('nan'), float(pace), *map(float, fall))
-
-# %% ../nbs/32_explain.ipynb #e6c2de82
-def seed_interval(values, # one number a seed; nan is left out
-                  level=0.95 # of confidence
-                 ) -> Interval: # mean and Student's interval, nan for a single seed
-    "Mean over seeds, and where it may lie"
-    v = np.asarray(values, float)
-    v = v[~np.isnan(v)]
-    if len(v) < 2: return Interval(float(v.mean()) if len(v) else float('nan'), float('nan'), float('nan'))
-    half = stats.t.ppf(0.5 + level/2, len(v) - 1)*v.std(ddof=1)/len(v)**0.5
-    return Interval(float(v.mean()), float(v.mean() - half), float(v.mean() + half))
 
 # %% ../nbs/32_explain.ipynb #e8d11c7e
 AXES = ('content','cover','per_class')

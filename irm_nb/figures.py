@@ -35,9 +35,9 @@ from matplotlib.transforms import Affine2D
 from PIL import Image
 
 from .core import *
-from .explain import ece, mean_by, seed_interval
+from .explain import ece, mean_by
 from .irm import discrepancy_ratio
-from .metrics import cover_masks
+from .metrics import cover_masks, seed_interval
 from .scenes import PairedScenes, SceneSet
 
 # %% ../nbs/33_figures.ipynb #8c976171

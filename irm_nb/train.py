@@ -161,7 +161,12 @@ def _epoch(m, opt, batches, rows, loss, cfg, epoch, name, bar):
             opt.step()
             for k,v in {'loss':l, **extra}.items(): sums[k] = sums.get(k, 0) + torch.as_tensor(v).detach().float()*len(r)
             bar.update(len(r))
-    return {k:float(v)/sum(map(len, todo)) for k,v in sums.items()} | dict(steps=len(todo))
+    return _means(sums, sum(map(len, todo)), bar.desc, epoch) | dict(steps=len(todo))
+
+def _means(sums, n, what, epoch):
+    out = {k:float(v)/n for k,v in sums.items()}
+    if not math.isfinite(out['loss']): raise NotFiniteError(f'{what}, epoch {epoch + 1}', f'a loss of {out["loss"]}', 'a finite loss', 'Lower the learning rate (lr), or look for extreme values in the images.')
+    return out
 
 # %% ../nbs/11_train.ipynb #b38cdf91
 def fit_steps(m, batches, rows, loss,
@@ -170,8 +175,9 @@ def fit_steps(m, batches, rows, loss,
     "Several trainings of one network"
     history = []
     for i,(parts,cfg) in enumerate(steps):
-        (work/str(i)).mkdir(exist_ok=True)
-        history += fit(m, batches, rows, loss, cfg, (seed, i), parts, work/str(i), desc=f'{desc} {i + 1}/{len(steps)}')
+        place = work and work/str(i)
+        if place: place.mkdir(exist_ok=True)
+        history += fit(m, batches, rows, loss, cfg, (seed, i), parts, place, desc=f'{desc} {i + 1}/{len(steps)}')
     return history
 
 # %% ../nbs/11_train.ipynb #25639dac
@@ -186,7 +192,10 @@ def predict_logits(m:nn.Module,
     rows = torch.arange(len(batches)) if rows is None else torch.as_tensor(rows)
     with batches.comp.autocast(): out = [m(batches(r)).float() for r in rows.split(batch)]
     m.train(was)
-    return torch.cat(out).cpu()
+    logits = torch.cat(out).cpu()
+    bad = rows[~logits.isfinite().all(-1)]
+    if len(bad): raise NotFiniteError('logits', f'NaN or infinity for {len(bad)} of {len(rows)} samples, the first {batches.s.ids[int(bad[0])]!r}', 'numbers', 'Check the weights and the images of that sample.')
+    return logits
 
 # %% ../nbs/11_train.ipynb #1a3119aa
 @dataclass(frozen=True)
@@ -242,7 +251,7 @@ def _image_steps(nets, opt, step, cfg, comp, todo, steps, seed, bar):
                 now['critic'] = move(said)
             for k,v in now.items(): sums[k] = sums.get(k, 0) + torch.as_tensor(v).detach().float()
             bar.update(cfg.batch)
-    return {k:float(v)/len(todo) for k,v in sums.items()} | dict(steps=len(todo))
+    return _means(sums, len(todo), bar.desc, todo[0]//cfg.every) | dict(steps=len(todo))
 
 # %% ../nbs/11_train.ipynb #632b51f9
 def lsgan(opinions:torch.Tensor, # of a critic, one a window
