@@ -109,6 +109,16 @@ def _device_name(text):
     if re.fullmatch(r'cpu|mps|cuda(:[0-9]{1,3})?', text): return text
     raise _wrong(text, "'cpu', 'cuda', 'cuda:1' or 'mps'")
 
+def _like(form, expected): # -> function of a text
+    "The kind of a text of some form, a regular expression"
+    def read(text):
+        if re.fullmatch(form, text): return text
+        raise _wrong(text, expected)
+    return read
+
+_address = _like(r'(\w+://)?[^\s/]+:[0-9]{1,5}', 'the address of a scheduler, such as tcp://10.0.0.1:8786')
+_key = _like('[0-9a-f]{1,32}', 'the first digits of a key')
+
 def _one_of(*words):
     "The kind of a choice"
     def read(text):
@@ -198,7 +208,7 @@ def _grid_options(p):
     cells.add_argument('--folders', nargs='+', metavar='NAME=DIR', help='for paper: resisc45, aid, sen12ms_cloud, hunan_cloud; those that there are')
     where = run.add_mutually_exclusive_group()
     where.add_argument('--workers', type=_count(1, 1024), metavar='N', help='run in N processes of this machine, one thread each (default: in this one)')
-    where.add_argument('--scheduler', metavar='ADDRESS', help="run on the workers of a dask scheduler; --store must be one folder for all")
+    where.add_argument('--scheduler', type=_address, metavar='ADDRESS', help="run on the workers of a dask scheduler; --store must be one folder for all")
     run.add_argument('--list', action='store_true', help='say what would be run, and run nothing')
     _run_options(run, 'folder for results; it may hold those of other grids (default: runs/grid)')
 
@@ -238,7 +248,7 @@ def _age(text):
 def _store_options(p):
     p.add_argument('--store', type=_path, help="folder of the store (default: IRM_NB_STORE, or the user's cache)")
     p.add_argument('--stage', nargs='+', metavar='NAME', help="stages by name; * stands for anything")
-    p.add_argument('--key', nargs='+', metavar='KEY', help='results by the first digits of their key')
+    p.add_argument('--key', type=_key, nargs='+', metavar='KEY', help='results by the first digits of their key')
     p.add_argument('--older-than', type=_age, metavar='AGE', help='not used for so long: 12h, 30d, 8w')
     p.add_argument('--keep', type=_size, metavar='SIZE', help='those used longest ago, beyond this size of the whole store: 500MB, 20GB')
     p.add_argument('--verify', action='store_true', help='read them and compare with their digests: those that are damaged')
@@ -433,8 +443,9 @@ def load_data(args) -> tuple: # (`SceneSet`, `PairedScenes` under clouds)
     from irm_nb import datasets, world
     from irm_nb.clouds import CloudSpec
     sky = CloudSpec(content=args.content, cover=args.cover[0] if len(args.cover) == 1 else tuple(args.cover), thin=args.thin)
-    source = world.source(round(0.8*args.samples), seed=0) if args.source == 'world' else datasets.scene_folder(args.source, size=args.size)
-    pairs = world.target(args.samples, seed=0) if args.target == 'world' else datasets.paired_folder(args.target, size=args.size, pols=args.pols, groups=args.groups)
+    how = dict(size=args.size, progress=sys.stderr.isatty())
+    source = world.source(round(0.8*args.samples), seed=0) if args.source == 'world' else datasets.scene_folder(args.source, **how)
+    pairs = world.target(args.samples, seed=0) if args.target == 'world' else datasets.paired_folder(args.target, pols=args.pols, groups=args.groups, **how)
     return source,pairs.with_clouds(sky) if args.content else pairs
 
 # %% ../nbs/37_cli.ipynb #769ea3cd

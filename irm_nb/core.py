@@ -210,7 +210,9 @@ def array_digest(a: np.ndarray) -> str: # 32 hexadecimal digits
 
 def file_digest(path) -> str: # 32 hexadecimal digits
     "Hash of a file's bytes"
-    with open(path, 'rb') as f: return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    try:
+        with open(path, 'rb') as f: return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError as e: raise UnreadableFile(path, e.strerror or e, 'a file that can be read', 'Check the path and its permissions.') from e
 
 def digest(o) -> str: # 32 hexadecimal digits
     "Hash of a configuration, by content"

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['SKIES', 'SOURCES', 'TARGETS', 'PLACELESS', 'TRAININGS', 'FROM_IMAGES', 'FULL', 'STANDIN', 'SWEPT', 'VARIANTS', 'SGD',
            'ONE_AT_A_TIME', 'GRIDS', 'named_values', 'read_sky', 'scene_pattern', 'read_domain', 'load_domain',
-           'sky_bank', 'sky_spec', 'configure', 'Cell', 'uncovered', 'size_problem', 'check_sets', 'check_weights',
+           'sky_bank', 'sky_spec', 'configure', 'Cell', 'uncovered', 'check_image_nets', 'check_sets', 'check_weights',
            'revision', 'measure', 'no_room', 'attempt', 'keep_result', 'read_record', 'read_records', 'results',
            'check_table', 'answers', 'answers_problem', 'product', 'done', 'open_results', 'run', 'cell_bar',
            'local_client', 'remote_client', 'grid']
 
 # %% ../nbs/30_experiments.ipynb #1ceaf391
-import csv, errno, functools, inspect, itertools, json, logging, platform, re, signal, subprocess, sys, time, traceback, warnings, zipfile, zlib
-from contextlib import ExitStack, closing, contextmanager
+import csv, errno, functools, inspect, itertools, json, logging, os, platform, re, signal, subprocess, sys, threading, time, traceback, warnings, zipfile, zlib
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -31,11 +31,11 @@ from .clouds import *
 from .core import *
 from .methods.all import METHODS
 from .metrics import scores_by
-from .models import ARCHS, image_net, patch_critic
+from .models import check_images, image_net, patch_critic
 from .scenes import *
 from .store import Store
 from .train import TrainConfig
-from .transfer import PRESETS, Config, bank
+from .transfer import PRESETS, SOURCE, STUDENT, Config, bank
 
 # %% ../nbs/30_experiments.ipynb #1e47c8c9
 SKIES = dict(half={}, hunan=HUNAN_LIKE, clear=dict(content=0), own=None)
@@ -258,36 +258,27 @@ def task(self:Cell) -> Task:
     where = {role:self.samples if read_domain(role, getattr(self, role))[0] == 'world' else 0 for role in ('source','target')}
     return _task(self.source, self.target, max(where.values()), self.sky, self.split, self.seed, self.per_class, self.clear_labels)
 
-# %% ../nbs/30_experiments.ipynb #99f02daf
+# %% ../nbs/30_experiments.ipynb #5bc2b49d
 FROM_IMAGES = 'SPL','CycIT' # rows that make images on the way
 
-def _image_nets(x): # an image net gives back what it gets, a critic looks at it
-    made = image_net(3, 3, 4, 1)(x)
-    if made.shape != x.shape: raise ValueError(f'image nets make {tuple(made.shape[2:])} of it')
-    return patch_critic(3, 4)(x)
-
 @functools.lru_cache(64)
-def size_problem(arch, # name in `ARCHS`, or 'image'
-                 channels, height, width) -> str: # '' where the size is right
-    "Why a network can't be trained on images of a size"
+def check_image_nets(size:tuple): # (height, width) in pixels
+    "`ShapeError` where an image net doesn't give back the size it gets, or a critic finds nothing to look at"
     with seeded('size'), torch.device('meta'):
-        x = torch.empty(2, channels, height, width)
-        try: _image_nets(x) if arch == 'image' else ARCHS[arch](2, channels).train()(x)
-        except (RuntimeError, ValueError) as e: return str(e).splitlines()[0]
-    return ''
-
-# %% ../nbs/30_experiments.ipynb #b5d3a188
-def _check_size(role, h, w, arch, channels):
-    if problem := size_problem(arch, channels, h, w):
-        raise ShapeError(role, f'images of {h}×{w} pixels ({problem})', 'images that are large enough for the networks', 'Load them at another size: 64 pixels or more, a multiple of 4.')
+        x = torch.empty(2, 3, *size)
+        try:
+            patch_critic(3, 4)(x)
+            made = tuple(image_net(3, 3, 4, 1)(x).shape[2:])
+        except (RuntimeError, ValueError): made = None
+    if made != size: raise ShapeError('images', f'{size[0]}×{size[1]} pixels', f'sides of 12 pixels or more, multiples of 4, for {" and ".join(FROM_IMAGES)}', 'Load the images at another size, or leave these rows out.')
 
 def check_sets(source:SceneSet, target:PairedScenes, methods=()): # rows that will be trained
     "Classes and image sizes that every network of these rows can be trained on, or a named error"
     for role,s in (('source',source),('target',target)):
-        if len(s.classes) < 2: raise LabelError(role, f'{len(s.classes)} classes', 'two classes or more', 'With one there is nothing to tell apart: add folders of other classes.')
-    h,w = source.images.shape[2:]
-    _check_size('source', h, w, 'resnet50', 3)
-    for arch,channels in [('resnet50', 3), ('googlenet', 3), ('googlenet', 6)] + [('image', 3)]*bool(set(methods) & set(FROM_IMAGES)): _check_size('target', *target.size, arch, channels)
+        if len(s.classes) < 2: raise LabelError(f'{role} classes', ', '.join(s.classes) or 'none', 'two or more', 'There is nothing to tell apart: add folders of other classes.')
+    check_images(SOURCE, 3, tuple(source.images.shape[2:]))
+    for arch,channels in ((SOURCE, 3), (STUDENT, 3), (STUDENT, 6)): check_images(arch, channels, tuple(target.size))
+    if set(methods) & set(FROM_IMAGES): check_image_nets(tuple(target.size))
 
 def check_weights(cfg:Config):
     "Local weights that `cfg` names are a file that can be read"
@@ -592,8 +583,24 @@ def _dask():
     return distributed
 
 @contextmanager
-def _without_interrupts():
-    "Threads and processes that are begun inside never see Ctrl-C, which a terminal sends to all of them; it waits for the main thread"
+def _later_interrupts():
+    "An interrupt that comes inside is met at the end, a second one at once"
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    met,before = [],signal.getsignal(signal.SIGINT)
+    def note(*given):
+        met.append(given)
+        if len(met) > 1 and callable(before): before(*given)
+    signal.signal(signal.SIGINT, note)
+    try: yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if met: signal.raise_signal(signal.SIGINT)
+
+@contextmanager
+def _sheltered():
+    "Threads and processes that are begun inside never see Ctrl-C, which a terminal sends to all of its processes"
     if not hasattr(signal, 'pthread_sigmask'): # Windows
         yield
         return
@@ -607,9 +614,22 @@ def local_client(n:int # processes
                 ):
     "A client with `n` processes of this machine, one thread each; nothing of it can be reached from another machine"
     n,d = check_whole('workers', n, 1, 1024),_dask()
+    how = dict(threads_per_worker=1, processes=True, host='127.0.0.1', dashboard_address='127.0.0.1:0', silence_logs=logging.ERROR, env=dict(TQDM_DISABLE='1'))
     with ExitStack() as stack:
-        with _without_interrupts(): cluster = stack.enter_context(d.LocalCluster(n_workers=n, threads_per_worker=1, processes=True, host='127.0.0.1', dashboard_address='127.0.0.1:0', silence_logs=logging.ERROR, env=dict(TQDM_DISABLE='1')))
-        yield stack.enter_context(d.Client(cluster))
+        cluster = None
+        try:
+            with _later_interrupts(), _sheltered(): cluster = stack.enter_context(d.LocalCluster(n_workers=n, **how))
+            yield stack.enter_context(d.Client(cluster))
+        except BaseException:
+            if cluster is not None: _end_workers(cluster)
+            raise
+
+def _end_workers(cluster):
+    "Don't wait for the cells at work: the store goes on from their last epochs"
+    for nanny in cluster.workers.values():
+        nanny.auto_restart = False
+        if nanny.pid:
+            with suppress(OSError): os.kill(nanny.pid, getattr(signal, 'SIGKILL', signal.SIGTERM))
 
 @contextmanager
 def remote_client(address:str, # tcp://host:port

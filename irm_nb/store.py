@@ -352,14 +352,15 @@ def verify(self:Store, entries=None) -> list: # of `StoreError`
 
 # %% ../nbs/01_store.ipynb #c8a17568
 @patch
-def sweep(self:Store) -> list: # paths removed
+def sweep(self:Store, dry=False # only say what would be removed
+         ) -> list: # paths removed
     "Remove what killed processes left and nobody will ask for again; checkpoints stay"
     work = self.path/'work'
     done = {m[2] for f in self.path.glob('*.safetensors') if (m := _KEPT.fullmatch(f.name))}
     gone = debris(self.path) + debris(work) + [p for d in work.glob('*') if d.is_dir() for p in debris(d)]
     gone += [d for d in work.glob('*') if d.is_dir() and d.name in done]
     gone += [f for f in work.glob('*.lock') if not f.with_suffix('').is_dir() and _idle(f)]
-    for p in gone: shutil.rmtree(p, ignore_errors=True) if p.is_dir() else p.unlink(missing_ok=True)
+    for p in [] if dry else gone: shutil.rmtree(p, ignore_errors=True) if p.is_dir() else p.unlink(missing_ok=True)
     return gone
 
 def _idle(lock):

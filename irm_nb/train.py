@@ -111,7 +111,9 @@ def _load_checkpoint(path, m, opt):
 def progress(total, desc):
     "A bar for terminals and notebooks; a line every half minute where the output is a file"
     live = sys.stderr.isatty() or 'ipykernel' in sys.modules
-    return tqdm(total=total, desc=desc, unit='img', unit_scale=True, leave=False, dynamic_ncols=True, mininterval=0.3 if live else 30, smoothing=0.05)
+    bar = tqdm(total=total, desc=desc, unit='img', unit_scale=True, leave=False, dynamic_ncols=True, mininterval=0.3 if live else 30, smoothing=0.05)
+    bar.desc = desc # a bar that is switched off keeps none
+    return bar
 
 # %% ../nbs/11_train.ipynb #19325971
 def fit(m:nn.Module, # on the CPU or already on the device
