@@ -17,7 +17,8 @@ from irm_nb.store import Store
 from irm_nb.train import TrainConfig
 from irm_nb.transfer import Config, Predictor, bank, evaluate, irm_transfer, teachers
 
-MARGIN = 0.10 # of accuracy, above the best constant answer; and that answer lies below the 95 % interval
+MARGIN = 0.25 # of accuracy, above the best constant answer; and that answer lies below the 95 % interval
+LESS = dict(CycIT=0.10) # a CycleGAN that is shown a hundredth of what it needs
 CLASSES = 'Water','Industrial','Dense Forests'
 EACH,SCENES,LABELS,TRAIN = 100,240,15,180 # pairs of each class, source scenes, labels of each class, training pairs
 COMP = Compute('cpu', 'float32')
@@ -51,23 +52,23 @@ def task():
     rows = np.arange(len(pairs))
     return Task(source, pairs.subset(rows[:TRAIN]), pairs.subset(rows[TRAIN:]), rows[:len(CLASSES)*LABELS], seed=0)
 
-def beats_chance(right, labels):
+def beats_chance(right, labels, margin=MARGIN):
     "The check of this file: right [N] of bool, labels [N]"
     chance = np.bincount(labels).max()/len(labels)
     found = wilson(int(np.sum(right)), len(right))
-    assert found.mean > chance + MARGIN and found.lo > chance, f'{found} against {chance:.3f} for the best constant answer, on {len(labels)} samples'
+    assert found.mean > chance + margin and found.lo > chance, f'{found} against {chance:.3f} for the best constant answer, on {len(labels)} samples'
     return found
 
-def learns(p, pairs): return beats_chance(p.predict(pairs, COMP) == pairs.labels, pairs.labels)
+def learns(p, pairs, margin=MARGIN): return beats_chance(p.predict(pairs, COMP) == pairs.labels, pairs.labels, margin)
 
 def longer(n, lr=3e-3): return TrainConfig(epochs=n, batch=16, lr=lr)
 
 SMALL = Config(pretrain=longer(6), head=longer(12), adapt=longer(12, 1e-3), auxiliary=longer(6), target=longer(10), tau=0.4, monitor_every=10, visits=200, width=8, blocks=1)
-LONGER = dict(CycIT=dict(visits=1200)) # choices of rows that need more
+LONGER = dict(CycIT=dict(visits=1000, width=16)) # choices of rows that need more
 
 @pytest.fixture
 def small(monkeypatch):
-    "Small networks in the place of both architectures; CycleGAN at five times its rate, since it is shown a tenth of what it needs"
+    "Small networks in the place of both architectures; CycleGAN at five times its rate, since it is shown few images"
     for arch in ('resnet50','googlenet'): monkeypatch.setitem(models.ARCHS, arch, Small)
     monkeypatch.setattr(sar, 'ImageConfig', partial(sar.ImageConfig, lr=1e-3))
 
@@ -76,12 +77,13 @@ def store(tmp_path_factory): return Store(tmp_path_factory.mktemp('store'))
 
 @pytest.mark.parametrize('name', METHODS)
 def test_every_row_beats_chance(name, small, task, store):
-    print(name, learns(METHODS[name](task, replace(SMALL, **LONGER.get(name, {})), store, COMP), task.test))
+    p = METHODS[name](task, replace(SMALL, **LONGER.get(name, {})), store, COMP)
+    print(name, learns(p, task.test, LESS.get(name, MARGIN)))
 
 def test_all_three_teachers_beat_chance(small, task, store):
     for f in teachers(task, SMALL, store, COMP): print(f.modality, learns(f, task.test))
 
-REAL = Config(pretrain=longer(4, 1e-3), head=longer(3, 1e-3), adapt=longer(12, 1e-3), auxiliary=longer(6, 1e-3), target=longer(5, 1e-3), tau=0.4, monitor_every=10)
+REAL = Config(pretrain=longer(4, 1e-3), head=longer(3, 1e-3), adapt=longer(12, 1e-3), auxiliary=longer(9, 1e-3), target=longer(5, 1e-3), tau=0.4, monitor_every=10)
 
 def test_the_papers_networks_beat_chance(task, tmp_path):
     "ResNet-50 and GoogLeNet: f_S, both auxiliaries of F1, and F2"
