@@ -1,4 +1,4 @@
-"""Does it learn? Every row beats chance on the embedded world by a stated margin, and nothing that is misaligned by one sample does."""
+"""Every row learns: it beats chance on the embedded world by a stated margin. What is misaligned by one sample doesn't."""
 from dataclasses import replace
 from functools import partial
 
@@ -32,18 +32,20 @@ class Small(nn.Module):
         self.layer4 = self.block(2*width, 2*width)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(2*width, n_classes)
-    def block(self, i, o): return nn.Sequential(nn.Conv2d(i, o, 3, padding=1, bias=False), nn.BatchNorm2d(o), nn.ReLU(), nn.MaxPool2d(2))
+    def block(self, i, o):
+        return nn.Sequential(nn.Conv2d(i, o, 3, padding=1, bias=False), nn.BatchNorm2d(o), nn.ReLU(), nn.MaxPool2d(2))
     def forward(self, x): return self.fc(self.pool(self.layer4(self.layer2(self.conv1(x)))).flatten(1))
 
 def halved(images): return np.ascontiguousarray(images[:,:,::2,::2])
 
 def few_classes():
-    "Pairs of the embedded world at 32 pixels, of three classes that follow each other in turn: one sample further is always another class"
+    "Pairs of the embedded world at 32 pixels; three classes in turn, so that one sample further is always another class"
     n,at = 40*EACH,[list(world.TARGET).index(c) for c in CLASSES]
     drawn = world.pick(hash_ids(range(n), 'target', 3), [share for _,share in world.TARGET.values()])
     rows = np.stack([np.flatnonzero(drawn == k)[:EACH] for k in at], 1).ravel()
     p = world.target(n, 3, rows)
-    return PairedScenes(halved(p.opt), halved(p.sar), [at.index(k) for k in p.labels], CLASSES, p.ids, p.pols, p.sar_units, groups=p.groups)
+    labels = [at.index(k) for k in p.labels]
+    return PairedScenes(halved(p.opt), halved(p.sar), labels, CLASSES, p.ids, p.pols, p.sar_units, groups=p.groups)
 
 @pytest.fixture(scope='module')
 def task():
@@ -56,14 +58,16 @@ def beats_chance(right, labels, margin=MARGIN):
     "The check of this file: right [N] of bool, labels [N]"
     chance = np.bincount(labels).max()/len(labels)
     found = wilson(int(np.sum(right)), len(right))
-    assert found.mean > chance + margin and found.lo > chance, f'{found} against {chance:.3f} for the best constant answer, on {len(labels)} samples'
+    said = f'{found} against {chance:.3f} for the best constant answer, on {len(labels)} samples'
+    assert found.mean > chance + margin and found.lo > chance, said
     return found
 
 def learns(p, pairs, margin=MARGIN): return beats_chance(p.predict(pairs, COMP) == pairs.labels, pairs.labels, margin)
 
 def longer(n, lr=3e-3): return TrainConfig(epochs=n, batch=16, lr=lr)
 
-SMALL = Config(pretrain=longer(6), head=longer(12), adapt=longer(12, 1e-3), auxiliary=longer(6), target=longer(10), tau=0.4, monitor_every=10, visits=200, width=8, blocks=1)
+SMALL = Config(pretrain=longer(6), head=longer(12), adapt=longer(12, 1e-3), auxiliary=longer(6), target=longer(10),
+               tau=0.4, monitor_every=10, visits=200, width=8, blocks=1)
 LONGER = dict(CycIT=dict(visits=1000, width=16)) # choices of rows that need more
 
 @pytest.fixture
@@ -83,12 +87,14 @@ def test_every_row_beats_chance(name, small, task, store):
 def test_all_three_teachers_beat_chance(small, task, store):
     for f in teachers(task, SMALL, store, COMP): print(f.modality, learns(f, task.test))
 
-REAL = Config(pretrain=longer(4, 1e-3), head=longer(3, 1e-3), adapt=longer(12, 1e-3), auxiliary=longer(9, 1e-3), target=longer(5, 1e-3), tau=0.4, monitor_every=10)
+REAL = Config(pretrain=longer(4, 1e-3), head=longer(3, 1e-3), adapt=longer(12, 1e-3), auxiliary=longer(9, 1e-3),
+              target=longer(5, 1e-3), tau=0.4, monitor_every=10)
 
 def test_the_papers_networks_beat_chance(task, tmp_path):
     "ResNet-50 and GoogLeNet: f_S, both auxiliaries of F1, and F2"
     store = Store(tmp_path)
-    for f in (*teachers(task, REAL, store, COMP), irm_transfer(task, REAL, store, COMP)): print(f.arch, f.modality, learns(f, task.test))
+    networks = *teachers(task, REAL, store, COMP),irm_transfer(task, REAL, store, COMP)
+    for f in networks: print(f.arch, f.modality, learns(f, task.test))
 
 # What is misaligned by one sample fails the same check.
 
@@ -99,7 +105,7 @@ def with_train(task, train): return Task(task.source, train, task.test, task.lab
 def moved(pairs, **changed):
     "The same pairs with some arrays changed"
     a = dict(opt=pairs.opt, sar=pairs.sar, labels=pairs.labels) | changed
-    return PairedScenes(a['opt'], a['sar'], a['labels'], pairs.classes, pairs.ids, pairs.pols, pairs.sar_units, groups=pairs.groups)
+    return PairedScenes(**a, classes=pairs.classes, ids=pairs.ids, pols=pairs.pols, sar_units=pairs.sar_units)
 
 def no_better_than_chance(p, pairs):
     with pytest.raises(AssertionError, match='best constant answer'): learns(p, pairs)
@@ -113,7 +119,8 @@ def test_rolled_test_labels_are_chance(small, task, store):
     no_better_than_chance(METHODS['Ours'](task, SMALL, store, COMP), moved(task.test, labels=rolled(task.test.labels)))
 
 def test_rolled_radar_is_chance_to_what_sees_radar_alone(small, task, store):
-    no_better_than_chance(METHODS['Finetune (SAR only)'](task, SMALL, store, COMP), moved(task.test, sar=rolled(task.test.sar)))
+    p = METHODS['Finetune (SAR only)'](task, SMALL, store, COMP)
+    no_better_than_chance(p, moved(task.test, sar=rolled(task.test.sar)))
 
 def test_labels_that_moved_along_L_teach_nothing(small, task, tmp_path):
     "Each labelled sample gets the label of the one before it"
@@ -138,7 +145,8 @@ def test_answers_follow_the_samples(small, task, store):
     p = METHODS['Ours'](task, SMALL, store, COMP)
     z = p.logits(task.test, COMP)
     order = np.random.default_rng(0).permutation(len(task.test))
-    for rows in (order, order[:7], [5]): torch.testing.assert_close(p.logits(task.test.subset(rows), COMP), z[rows], rtol=1e-4, atol=1e-4)
+    for rows in (order, order[:7], [5]):
+        torch.testing.assert_close(p.logits(task.test.subset(rows), COMP), z[rows], rtol=1e-4, atol=1e-4)
 
 def test_kept_logits_are_those_of_the_network(small, task, store):
     "Computed, taken out of the store, and asked for anew"
