@@ -50,7 +50,7 @@ def check_option(name, # argument's name
     if any(isinstance(value, type(a)) and value == a for a in allowed): return value
     raise OptionError(name, repr(value), f'one of {", ".join(map(repr, allowed))}', f'Pass one of them as {name}=.')
 
-# %% ../nbs/00_core.ipynb #dfc282e6
+# %% ../nbs/00_core.ipynb #24988b3a
 def check_whole(name, # argument's name
                 value, # what was given
                 least=None, # smallest value allowed
@@ -69,13 +69,14 @@ def check_real(name, # argument's name
                above=None # a bound that is not allowed itself
               ) -> float:
     "Return a finite number as Python's own, or raise `OptionError`"
-    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool) and math.isfinite(value)
-    inside = real and (least is None or value >= least) and (most is None or value <= most) and (above is None or value > above)
-    if inside: return float(value)
+    v = value.item() if isinstance(value, np.generic) else value
+    real = isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) <= sys.float_info.max # false for NaN
+    inside = real and (least is None or v >= least) and (most is None or v <= most) and (above is None or v > above)
+    if inside: return float(v)
     limits = ''.join([f', at least {least}'*(least is not None), f', above {above}'*(above is not None), f', at most {most}'*(most is not None)])
     raise OptionError(name, repr(value), f'a number{limits}', f'Pass one as {name}=.')
 
-# %% ../nbs/00_core.ipynb #d828fb7b
+# %% ../nbs/00_core.ipynb #42b8b25a
 def as_path(path # text or path
            ) -> Path: # `~` expanded
     "A path as the user means it"
@@ -166,6 +167,7 @@ class Compute:
     precision: str # 'bf16' or 'float32'
     @property
     def kind(self): return f'{self.device.split(":")[0]}-{self.precision}'
+    def __key__(self): return self.kind # what results depend on: not which of two GPUs
     def autocast(self): return torch.autocast(self.device.split(':')[0], torch.bfloat16, enabled=self.precision == 'bf16')
     def name(self):
         if self.device.startswith('cuda'): return torch.cuda.get_device_name(self.device)
@@ -214,7 +216,7 @@ def digest(o) -> str: # 32 hexadecimal digits
     "Hash of a configuration, by content"
     return hashlib.blake2b(json.dumps(_plain(o), sort_keys=True).encode(), digest_size=16).hexdigest()
 
-# %% ../nbs/00_core.ipynb #9aa69c63
+# %% ../nbs/00_core.ipynb #c06fb92b
 def frozen(a: np.ndarray # any shape and type
           ) -> np.ndarray: # read-only, without a copy where nobody else can write to it either
     "The same numbers, for good"
@@ -250,7 +252,7 @@ def _remove(p):
     if p.is_dir() and not p.is_symlink(): return shutil.rmtree(p, ignore_errors=True)
     with contextlib.suppress(OSError): p.unlink()
 
-# %% ../nbs/00_core.ipynb #ca4cf197
+# %% ../nbs/00_core.ipynb #acfa023f
 def _sync(path):
     "Flush a file, or a folder with all that is in it, to the disk"
     files = [path, *path.rglob('*')] if path.is_dir() else [path]
@@ -300,7 +302,7 @@ def _sync_folder(path):
     try: os.fsync(fd)
     finally: os.close(fd)
 
-# %% ../nbs/00_core.ipynb #7712469b
+# %% ../nbs/00_core.ipynb #1083231b
 def _foreign(path, ours):
     "Relative names of what lies in a folder and isn't ours"
     known = [Path(n).parts for n in (ours(path) if callable(ours) else ours)]

@@ -336,7 +336,7 @@ def under_sky(pairs:PairedScenes, i:int, spec:clouds.CloudSpec) -> PairedScenes:
     ground = one.opt if one.clear is None else one.clear
     alpha = clouds.cloud_opacity(spec, one.ids, pairs.size, table, workers=1)
     opt = clouds.compose(ground, alpha, shadow=spec.shadow, workers=1)
-    return replace(one, opt=opt, clear=ground, alpha=alpha, kind=table.kind, cover=clouds.cover(alpha), _fp=None)
+    return replace(one, opt=opt, clear=ground, alpha=alpha, kind=table.kind, cover=clouds.cover(alpha))
 
 # %% ../nbs/34_inspect.ipynb #1477edd1
 def ask(probes, pairs) -> dict: # name -> probabilities [N,K]
@@ -344,7 +344,9 @@ def ask(probes, pairs) -> dict: # name -> probabilities [N,K]
     return {n:soft_labels(p.logits(p.inputs(pairs))).cpu().numpy() for n,p in probes.items()}
 
 def with_ground(one): # the sample, and the same without its cloud
-    return replace(one.subset([0,0]), opt=np.concatenate([one.opt, one.clear]), _fp=None)
+    "Two samples of one radar image, since a network reads a batch"
+    twice = {k:np.concatenate([getattr(one, k)]*2) for k in ('sar','labels','alpha','clear','kind','cover') if getattr(one, k) is not None}
+    return replace(one, **twice, opt=np.concatenate([one.opt, one.clear]), ids=[one.ids[0], f'{one.ids[0]}, clear'], groups=one.groups and one.groups*2)
 
 def lab_view(j:Jury, i:int, spec:clouds.CloudSpec,
              without:dict=None # what the networks say of the ground without cloud, where it is known already

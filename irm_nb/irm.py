@@ -4,9 +4,11 @@
 
 # %% auto #0
 __all__ = ['REGULATIONS', 'information_contribution', 'discrepancy_ratio', 'regulated_loss', 'mixed_teacher', 'Regulator',
-           'modality_losses']
+           'RegulatedLoss', 'modality_losses', 'ModalityMonitor']
 
 # %% ../nbs/13_irm.ipynb #926cc6e6
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 
@@ -77,6 +79,24 @@ class Regulator:
         loss = regulated_loss(logits, *y, *weights) if weights else (w3*soft_cross_entropy(logits, sum(y), reduction='none')).mean()
         return loss,dict(rho_opt=ro.mean(), rho_sar=rs.mean(), w3=w3.mean())
 
+# %% ../nbs/13_irm.ipynb #bd986f08
+@dataclass(frozen=True, eq=False)
+class RegulatedLoss:
+    "Eqs. (3) and (8) as an argument of a training"
+    source: torch.Tensor # teachers' logits [N,K]
+    opt: torch.Tensor
+    sar: torch.Tensor
+    irm: str = 'batch' # of `REGULATIONS`
+    normalize: bool = False
+    known: object = None # true classes [N], -1 where they stay hidden; None where L takes no part
+    def on(self, device):
+        loss = Regulator(self.source, self.opt, self.sar, self.irm, self.normalize, device)
+        if self.known is not None:
+            known = torch.as_tensor(self.known)
+            rows = torch.nonzero(known >= 0)[:,0]
+            loss.teach(rows.to(device), known[rows].to(device))
+        return loss
+
 # %% ../nbs/13_irm.ipynb #d4d7aab6
 @torch.no_grad()
 def modality_losses(logits:torch.Tensor, # of the target network, in eval mode [N,K]
@@ -89,3 +109,11 @@ def modality_losses(logits:torch.Tensor, # of the target network, in eval mode [
         out[f'ce_{m}'] = float(soft_cross_entropy(logits, y))
         out[f'kl_{m}'] = out[f'ce_{m}'] - float(entropy(y).mean())
     return out
+
+# %% ../nbs/13_irm.ipynb #710bff42
+@dataclass(frozen=True, eq=False)
+class ModalityMonitor:
+    "`modality_losses` as an argument of a training"
+    opt: torch.Tensor # auxiliaries' logits on the watched rows [M,K]
+    sar: torch.Tensor
+    def __call__(self, logits): return modality_losses(logits, self.opt, self.sar) # [M,K]

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MAX_VALUES', 'SEN12MS_DB', 'SEN12MS_CR_DB', 'S2_L1C', 'S2_L2A', 'S2_RGB', 'RASTER_KINDS', 'SAR_KINDS',
            'OPTICAL_KINDS', 'image_format', 'write_image', 'open_raster', 'read_image', 'resize', 'centre_square',
-           'each_file', 'db', 'linear', 'resize_sar', 'sar_channels', 'clip_db', 'reflectance', 'Raster', 'read_raster',
-           'write_raster', 'Described', 'describe']
+           'each_file', 'db', 'linear', 'resize_sar', 'sar_channels', 'clip_db', 'reflectance', 'Fill', 'fill_of',
+           'write_raster', 'Described', 'describe', 'Raster', 'read_raster']
 
 # %% ../nbs/02_raster.ipynb #d5d8a801
 import contextlib, dataclasses, math, os, re, threading, warnings, zlib
@@ -31,8 +31,8 @@ def image_format(path # file
     "The format that a file's first bytes announce; `UnreadableFile` when it is none of ours"
     want = 'a PNG, JPEG, TIFF or JPEG 2000 file'
     try:
-        with open(Path(path), 'rb') as f: head = f.read(8)
-    except (OSError, ValueError, TypeError) as e: raise UnreadableFile(path, getattr(e, 'strerror', None) or e, want, 'Check the path and its permissions.') from e
+        with open(Path(path).expanduser(), 'rb') as f: head = f.read(8)
+    except (OSError, ValueError, TypeError, RuntimeError) as e: raise UnreadableFile(path, getattr(e, 'strerror', None) or e, want, 'Check the path and its permissions.') from e
     if not head: raise UnreadableFile(path, 'an empty file (0 bytes)', want, 'Download or copy it again.')
     for magic,driver in _MAGIC.items():
         if head.startswith(magic): return driver
@@ -87,7 +87,7 @@ def write_image(path, # file; its suffix (.png, .jpg, .tif) chooses the format
                 **options): # GDAL's creation options, for instance compress='deflate'
     "Write one image atomically"
     drivers = {'.png':'PNG', '.jpg':'JPEG', '.jpeg':'JPEG', '.tif':'GTiff', '.tiff':'GTiff'}
-    _write(path, x, drivers[check_option('suffix', Path(path).suffix.lower(), tuple(drivers))], **options)
+    _write(as_path(path), x, drivers[check_option('suffix', Path(path).suffix.lower(), tuple(drivers))], **options)
 
 # %% ../nbs/02_raster.ipynb #90d00a46
 def _check_png(path):
@@ -110,6 +110,7 @@ def open_raster(path, # PNG, JPEG, TIFF or JPEG 2000
     "rasterio's dataset; what fails up to the last read is `UnreadableFile`"
     import rasterio
     driver = image_format(path)
+    path = as_path(path)
     if driver == 'PNG': _check_png(path)
     try:
         with _quiet(), rasterio.Env(**env), rasterio.open(path, driver=driver) as d: yield d
@@ -126,9 +127,13 @@ def read_image(path # PNG, JPEG, TIFF or JPEG 2000
     with open_raster(path, GDAL_DISABLE_READDIR_ON_OPEN='EMPTY_DIR', GDAL_PAM_ENABLED='NO') as d:
         _check_size(path, d.count, d.height, d.width)
         x = d.read()
-        if d.count == 1 and d.colorinterp[0].name == 'palette':
-            x = np.array([d.colormap(1).get(i, (0,0,0,255))[:3] for i in range(256)], np.uint8)[x[0]].transpose(2,0,1)
-        return x
+        return _coloured(x, d) if d.count == 1 and d.colorinterp[0].name == 'palette' else x
+
+def _coloured(x, d): # [1,H,W] of places in the palette -> [3,H,W]
+    table = np.zeros((int(x.max(initial=0))+1, 3), np.uint8) # places without a colour are black
+    for i,c in d.colormap(1).items():
+        if i < len(table): table[i] = c[:3]
+    return table[x[0]].transpose(2,0,1)
 
 # %% ../nbs/02_raster.ipynb #780e51fd
 def resize(x:np.ndarray, # [C,H,W], any number type
@@ -229,37 +234,66 @@ def reflectance(x, # stored numbers, any shape
     y = np.round((x.astype(np.float64) + offset)*(1e4/scale))
     return np.where(np.isnan(y) | (x == 0), 0, np.clip(y, 1, 65535)).astype(np.uint16)
 
-# %% ../nbs/02_raster.ipynb #de3623c1
+# %% ../nbs/02_raster.ipynb #3611ea94
+RASTER_KINDS = {'sar_db':'backscatter in dB', 'sar_linear':'backscatter as power', 'sar_amplitude':'backscatter as amplitude', 'sar_grd':'raw SAR amplitudes (GRD), not calibrated',
+         'sar_stretch8':'backscatter stretched to 8 bits', 'reflectance':'reflectance · 10⁴', 'reflectance01':'reflectance 0–1', 'optical8':'8-bit picture',
+         'mask':'mask of two values', 'probability':'probability', 'labels':'class numbers', 'unknown':'unknown'}
+SAR_KINDS = tuple(k for k in RASTER_KINDS if k.startswith('sar'))
+OPTICAL_KINDS = ('reflectance','reflectance01','optical8')
+
+# %% ../nbs/02_raster.ipynb #9b7126af
+_LIMITS = {'sar_db':(-100.,100.), 'sar_linear':(0.,1e5), 'sar_amplitude':(0.,1e5), 'sar_grd':(-.5,1e5), 'reflectance':(-.25,10.), 'reflectance01':(-.25,10.), 'optical8':(-.5,1e5)}
+_PADDED = ('sar_db','sar_grd','reflectance','reflectance01') # kinds whose products pad with zeros
+
 @dataclasses.dataclass(frozen=True)
-class Raster:
-    "Pixels with their place on the Earth"
-    data: np.ndarray # [C,h,w], numbers as stored
-    valid: np.ndarray # [C,h,w], False where the file says so (nodata, mask, alpha) and where a number isn't finite
-    crs: object # rasterio's CRS, or None
-    transform: object # affine, from (column, row) to map coordinates
-    names: tuple # the bands' descriptions, None where there is none
-    def filled(self): return np.where(self.valid, self.data, np.nan).astype(np.float32)
+class Fill:
+    "What of a raster is data: numbers within limits, that are no fill, where the file's masks agree"
+    low: float = -9999. # data lie above this stored number
+    high: float = 1e30 # and below this one
+    zero: bool = False # pixels that are 0 in every band are fill
+    numbers: tuple = () # that are fill, in whichever band
+    masked: bool = True # the file's own masks count
+    def valid(self, x, # stored numbers [C,...]
+              masks=None): # of the file, 0 where it has nothing [C,...]
+        "Where they are data [C,...]"
+        x = np.abs(x) if np.iscomplexobj(x) else np.asarray(x)
+        ok = (x > self.low) & (x < self.high) if _exceeds(x.dtype, self.low, self.high) else np.ones(x.shape, bool)
+        for v in self.numbers: ok &= x != _as_stored(v, x.dtype)
+        if self.zero: ok &= x.any(0)
+        if self.masked and masks is not None: ok &= np.asarray(masks) > 0
+        return ok
 
-# %% ../nbs/02_raster.ipynb #a73e5d6d
-def _window(path, d, window):
-    from rasterio.windows import Window
-    (r0,r1),(c0,c1) = ((0,d.height),(0,d.width)) if window is None else window.toranges() if isinstance(window, Window) else window
-    if not (0 <= r0 < r1 <= d.height and 0 <= c0 < c1 <= d.width):
-        raise ShapeError(path, f'{d.height} × {d.width} pixels', f'a window inside them, not rows {r0}…{r1}, columns {c0}…{c1}', 'Clip the window to the raster.')
-    return Window(c0, r0, c1-c0, r1-r0)
+def _exceeds(dtype, low, high): return dtype.kind == 'f' or dtype.kind in 'iu' and (np.iinfo(dtype).min <= low or np.iinfo(dtype).max >= high)
 
-def read_raster(path, # PNG, JPEG, TIFF or JPEG 2000
-                bands=None, # a band's number, from 1, or several in the order wanted; None takes all
-                window=None # ((row, row end), (column, column end)), or rasterio's `Window`; None takes all
-               ) -> Raster:
-    "A window of some bands, with what is invalid and where it lies"
-    with open_raster(path) as d:
-        bands = list(d.indexes if bands is None else [bands] if isinstance(bands, int) else bands)
-        if not bands or not set(bands) <= set(d.indexes): raise ShapeError(path, f'{d.count} bands', f'bands {bands}, counted from 1', 'Name bands that it has.')
-        w = _window(path, d, window)
-        _check_size(path, len(bands), w.height, w.width)
-        x = d.read(bands, window=w)
-        return Raster(x, (d.read_masks(bands, window=w) > 0) & np.isfinite(x), d.crs, d.window_transform(w), tuple(d.descriptions[b-1] for b in bands))
+def _as_stored(v, dtype):
+    "A fill number as an array of this type holds it; a type of whole numbers may lack it"
+    with np.errstate(over='ignore'): return dtype.type(v) if dtype.kind == 'f' else v
+
+# %% ../nbs/02_raster.ipynb #ff44db93
+def _nodata(nodata):
+    "A fill number, False where everything is data, None where the file is asked"
+    if nodata is None: return None
+    if nodata is False or (isinstance(nodata, str) and nodata.lower() == 'none'): return False
+    if isinstance(nodata, (bool,np.bool_)) or not isinstance(nodata, (int,float,np.number)): raise OptionError('nodata', repr(nodata), 'the number that means no data, or False where everything is data', 'Leave it out to go by the file and its kind.')
+    return float(nodata)
+
+def _declared(d): return tuple(sorted({float(v) for v in (d.nodatavals if d is not None else ()) if v is not None and not np.isnan(v)}))
+
+def fill_of(kind='unknown', # one of `RASTER_KINDS`
+            d=None, # open dataset whose declared numbers count
+            nodata=None, # the caller's word: a number, or False where everything is data; None goes by file and kind
+            scale=None, offset=None, # of stored numbers, as `Described` has them; None takes those of the kind
+            zero=None # whether pixels of zeros are padding; None goes by the kind
+           ) -> Fill:
+    "The one rule of what is data, for a kind of raster"
+    check_option('kind', kind, tuple(RASTER_KINDS))
+    nodata = _nodata(nodata)
+    if nodata is False: return Fill(-np.inf, np.inf, masked=False)
+    low,high = Fill.low,Fill.high
+    if kind in _LIMITS: low,high = (v*(scale or {'reflectance':1e4}.get(kind, 1)) - (offset or 0) for v in _LIMITS[kind])
+    if nodata is None: return Fill(low, high, kind in _PADDED if zero is None else zero, _declared(d))
+    only_declared = d is not None and all(f.name in ('nodata','all_valid') for m in d.mask_flag_enums for f in m)
+    return Fill(low, high, False, () if np.isnan(nodata) else (nodata,), not only_declared)
 
 # %% ../nbs/02_raster.ipynb #7ad54ee3
 def write_raster(path, # file; .tif or .tiff
@@ -274,14 +308,7 @@ def write_raster(path, # file; .tif or .tiff
     def then(d):
         for i,n in zip(d.indexes, names): d.set_band_description(i, n)
         d.update_tags(**(tags or {}))
-    _write(path, x, 'GTiff', then, crs=crs, transform=transform, **{'compress':'deflate', **options})
-
-# %% ../nbs/02_raster.ipynb #3611ea94
-RASTER_KINDS = {'sar_db':'backscatter in dB', 'sar_linear':'backscatter as power', 'sar_grd':'raw SAR amplitudes (GRD), not calibrated',
-         'sar_stretch8':'backscatter stretched to 8 bits', 'reflectance':'reflectance · 10⁴', 'reflectance01':'reflectance 0–1', 'optical8':'8-bit picture',
-         'mask':'mask of two values', 'probability':'probability', 'labels':'class numbers', 'unknown':'unknown'}
-SAR_KINDS = tuple(k for k in RASTER_KINDS if k.startswith('sar'))
-OPTICAL_KINDS = ('reflectance','reflectance01','optical8')
+    _write(as_path(path), x, 'GTiff', then, crs=crs, transform=transform, **{'compress':'deflate', **options})
 
 # %% ../nbs/02_raster.ipynb #ca022e4f
 _COLOURS = {'red':'R', 'green':'G', 'blue':'B', 'nir':'NIR', 'alpha':'A', 'r':'R', 'g':'G', 'b':'B', 'a':'A', 'angle':'angle'}
@@ -289,6 +316,7 @@ _COLOURS = {'red':'R', 'green':'G', 'blue':'B', 'nir':'NIR', 'alpha':'A', 'r':'R
 def _band_name(s):
     "A band's name in one spelling, or None"
     s = (s or '').strip()
+    if re.search('angle|incidence|(?<![A-Za-z])inc(?![A-Za-z])', s, re.I): return 'angle'
     if m := re.search('(?<![A-Za-z])(VV|VH|HH|HV)(?![A-Za-z])', s, re.I): return m[1].upper()
     if m := re.fullmatch('(?:.*[^A-Za-z])?B0?(1[0-2]|[1-9]|8A)(?:[^A-Za-z0-9].*)?', s, re.I): return f'B{m[1].upper()}'
     return _COLOURS.get(s.lower())
@@ -311,17 +339,26 @@ def _name_order(stem, n):
     if n == 3 and (c := [t for t in tokens if t in ('RGB','BGR')]): return tuple(c[-1])
     return p if len(p := tuple(t for t in tokens if t in ('VV','VH','HH','HV'))) == n else None
 
+# %% ../nbs/02_raster.ipynb #267ed013
+_AMPLITUDE,_POWER = set('amplitude amp'.split()),set('power intensity linear'.split())
+
+def _radar_scale(text):
+    "'amplitude' or 'power' where a name says so"
+    words = set(re.split('[^a-z0-9]+', text.lower()))
+    hyp3 = re.search('_[gs]([pda])[um][nf][ec][dm](?![a-z])', text, re.I)
+    code = hyp3[1].lower() if hyp3 else ''
+    if code == 'a' or words & _AMPLITUDE: return 'amplitude'
+    return 'power' if code == 'p' or words & _POWER else None
+
 # %% ../nbs/02_raster.ipynb #86b84496
 def _sample(d, n=4, size=128):
-    "n² windows (one, if small) as [C,n²,h,w] and which of their pixels are valid in all bands"
+    "n² windows (one, if small) of numbers and masks, [C,n²,h,w] each"
     from rasterio.windows import Window
     def at(length): return [0] if length <= n*size else [round(i*(length-size)/(n-1)) for i in range(n)]
     h,w = (s if s <= n*size else size for s in d.shape)
     ws = [Window(c, r, w, h) for r in at(d.height) for c in at(d.width)]
-    x,m = (np.stack([f(window=w) for w in ws], 1) for f in (d.read, d.read_masks))
-    x = np.abs(x) if np.iscomplexobj(x) else x
-    ok = (m > 0) & np.isfinite(x) & (np.abs(x) < 1e30) & (x > -9999)
-    return np.where(ok, x, 0).astype(np.float32), ok.all(0)
+    x,masks = (np.stack([f(window=w) for w in ws], 1) for f in (d.read, d.read_masks))
+    return np.abs(x) if np.iscomplexobj(x) else x,masks
 
 # %% ../nbs/02_raster.ipynb #71dbefe1
 @dataclasses.dataclass
@@ -333,18 +370,27 @@ class _Look:
     gcps: int # number of ground control points
     words: list # of the name, from the file upwards
     names: tuple # of the bands, or None
-    x: np.ndarray # [C,K,h,w]
-    valid: np.ndarray # [K,h,w]
+    raw: np.ndarray # stored numbers [C,K,h,w]
+    masks: np.ndarray # of the file, 0 where it has nothing [C,K,h,w]
+    fill: Fill # the rule for a raster of unknown kind
+    scaling: tuple = (1.,0.) # scale and offset that the bands carry
+    said: str = None # 'amplitude' or 'power' where a name says so
     kind: str = 'unknown'
     def __post_init__(self):
+        good = self.fill.valid(self.raw, self.masks)
+        self.valid = good.all(0) # [K,h,w]
+        self.x = np.where(good, self.raw, 0).astype(np.float32)
+        if self.scaling != (1.,0.): self.x = np.where(good & (self.raw != 0), self.x*self.scaling[0] + self.scaling[1], 0)
         self.all = self.x[:,self.valid] # [C,n]
         self.v = self.all[:,(self.all != 0).any(0)]
         if not self.v.size: self.v = self.all
         self.low,self.mid,self.high = np.percentile(self.v, (1,50,99), axis=1) if self.v.size else np.full((3,self.count), np.nan)
         self.whole = bool((self.all == np.round(self.all)).all())
-        pols,s2 = ({bool(re.fullmatch(p, n)) for n in self.names or ('',)} for p in ('[VH]{2}|angle|VV−VH', 'B\\d+A?'))
-        self.s2 = s2 == {True}
-        self.sensor = 'sar' if pols == {True} else 'optical' if self.s2 else _sensor(self.words)
+        self.real = 'float' in self.dtype or self.scaling != (1.,0.)
+        self.s2 = bool(self.names) and all(re.fullmatch('B\\d+A?', n) for n in self.names)
+        self.pols = [i for i,n in enumerate(self.names or ()) if n in POLARISATIONS]
+        self.sensor = 'sar' if self.pols else 'optical' if self.s2 else _sensor(self.words)
+        self.bands = self.pols or list(range(self.count)) # those with a signal
     def says(self, vocabulary): return any(vocabulary & w for w in self.words)
 
 # %% ../nbs/02_raster.ipynb #efb74c8a
@@ -376,10 +422,11 @@ def _is_classes(l):
 
 # %% ../nbs/02_raster.ipynb #4c77e5e2
 def _is_backscatter(l):
-    if 'float' not in l.dtype or l.count > 4: return
-    low,mid,high = (q[:2] for q in (l.low, l.mid, l.high))
+    if not l.real or l.count > 4 and not l.pols: return
+    low,mid,high = (q[l.bands[:2]] for q in (l.low, l.mid, l.high))
     if mid.max() < 0 and low.min() > -80 and high.max() < 40: return 'sar_db', f'mostly negative numbers ({low.min():.1f}…{high.max():.1f}), the range of backscatter in dB'
     if low.min() < -.05 or l.sensor == 'optical': return
+    if l.sensor == 'sar' and l.said == 'amplitude' and 0 < mid.max() < 5: return 'sar_amplitude', f'the name says amplitude, and the numbers are small (median {", ".join(f"{m:.2g}" for m in mid)})'
     pair = l.count == 2 and (high > 2.2*mid).all() and mid.max() > 2.8*mid.min()
     if 0 < mid.max() < 1 and (l.sensor == 'sar' or pair): return 'sar_linear', f'small positive numbers (median {", ".join(f"{m:.2g}" for m in mid)}), as of backscatter that is power'
     if l.sensor == 'sar' and high.max() > 255: return 'sar_grd', f'the name says SAR, and numbers up to {high.max():.0f} are amplitudes before calibration'
@@ -406,18 +453,20 @@ def _kind(l):
     if n < 16: return 'unknown', f'only {n} valid pixels' if n else 'there is no valid pixel'
     if 'complex' in l.dtype: return 'unknown', 'complex numbers, as of a single-look complex product'
     for rule in (_is_grd, _is_probability, _is_classes, _is_backscatter, _is_8bit, _is_reflectance):
-        if found := rule(l): return found
+        if found := rule(l): return ('reflectance',found[1]) if found[0] == 'reflectance01' and 'int' in l.dtype else found
     return 'unknown', f'{bands}, all {l.all[0,0]:g}' if (l.all == l.all[0,0]).all() else f'{bands} from {l.low.min():.4g} to {l.high.max():.4g}, to which no rule applies'
 
 # %% ../nbs/02_raster.ipynb #2e9cd8c1
 def _sar_order(l):
-    if l.count == 1 or 'float' not in l.dtype or l.gcps: return l.names, () if l.names else ('numbers can\'t tell the polarisation',)
-    a,b = l.mid[:2]
+    at = l.bands[:2]
+    if len(at) == 1 or not l.real or l.gcps: return l.names, () if l.names else ('numbers can\'t tell the polarisation',)
+    a,b = l.mid[at]
     gap = a-b if a < 0 else 10*math.log10(max(a, 1e-9)/max(b, 1e-9))
     seen = ('VV','VH') if gap > 2 else ('VH','VV') if gap < -2 else None
     why = f'the {"first" if gap > 0 else "second"} band is {abs(gap):.1f} dB stronger{", as co-polarised backscatter is" if seen else ": too little to tell VV from VH"}'
     if l.names:
-        clash = seen and {'VV','VH'} == set(l.names[:2]) and l.names[:2] != seen
+        named = tuple(l.names[i] for i in at)
+        clash = seen and {'VV','VH'} == set(named) and named != seen
         return (None, (why, f'but its name says {", ".join(l.names)}: one of the two is wrong')) if clash else (l.names, (why,))
     ratio = l.count == 3 and np.abs(l.v[2]-(l.v[0]-l.v[1])).mean() < .1
     return seen and (*seen, *(('VV−VH',) if ratio and gap > 2 else ('?',)*(l.count-2))), (why,)
@@ -462,14 +511,46 @@ def _xml_offset(f):
     if not offsets: return 0., scale, f'{f.name} names no offset, as before processing baseline 04.00'
     return _number(offsets), scale, f'{f.name} says an offset of {offsets[0]}'
 
-def _offset(d, path):
-    "(offset, scale, reason), each None where nothing says"
+def _scaling(d):
+    "(scale, offset) that all bands carry; None where they differ or make no sense"
+    both = set(zip(d.scales, d.offsets))
+    ok = len(both) == 1 and all(s > 0 and math.isfinite(s) and math.isfinite(o) for s,o in both)
+    return both.pop() if ok else None
+
+def _baseline(path):
+    "The processing baseline in a product's name, as 510 for 05.10; None without"
+    found = [m for p in (Path(path).stem, *(q.name for q in list(Path(path).absolute().parents)[:6])) if (m := re.search(r'_MSIL(?:1C|2A)_.*_N(\d{4})(?:_|$)', p))]
+    return int(found[0][1]) if found else None
+
+# %% ../nbs/02_raster.ipynb #d14d825d
+def _offset_said(d, path):
+    "(offset, scale, reason) of reflectance·10⁴, each None where nothing says; an offset that is no single number is NaN"
     tags = [t for i in (0,*d.indexes) for k,t in d.tags(i).items() if k.upper().startswith(('BOA_ADD_OFFSET','RADIO_ADD_OFFSET'))]
-    if tags: return _number(tags), None, f'the file\'s tags say BOA_ADD_OFFSET {tags[0]}'
-    if len(both := set(zip(d.scales, d.offsets))) == 1 and (so := both.pop()) != (1.,0.) and so[0] > 0:
-        return round(so[1]/so[0], 3), round(1/so[0], 3), f'its bands carry a scale of {so[0]:g} and an offset of {so[1]:g}'
+    if tags: return _or_nan(_number(tags)), None, f'the file\'s tags say BOA_ADD_OFFSET {tags[0]}'
     found = [f for folder in list(Path(path).resolve().parents)[:6] for level in ('L2A','L1C') if (f := folder/f'MTD_MSI{level}.xml').is_file()]
-    return _xml_offset(found[0]) if found else (None, None, None)
+    if found:
+        offset,scale,reason = _xml_offset(found[0])
+        return _or_nan(offset), scale, reason
+    if (n := _baseline(path)) is None: return None, None, None
+    if n < 400: return 0., None, f'its name says processing baseline {n/100:05.2f}, before 04.00, which knew no offset'
+    return np.nan, None, f'its name says processing baseline {n/100:05.2f}, which stores reflectance with an offset of −1000, and no metadata say whether that was taken off'
+
+def _or_nan(v): return np.nan if v is None else v
+
+def _units_said(d, path, l):
+    "(offset, scale, reasons, doubts) of stored numbers"
+    if l.scaling is None: return None, None, [], {'scale':'its bands carry different scales: ' + ', '.join(f'{s:g} and {o:g}' for s,o in sorted(set(zip(d.scales, d.offsets))))}
+    (s,o),doubts,reasons = l.scaling,{},[]
+    offset,scale = (round(o/s, 3), round(1/s, 3)) if (s,o) != (1.,0.) else (None, None)
+    if scale: reasons = [f'its bands carry a scale of {s:g} and an offset of {o:g}']
+    if l.kind not in ('reflectance','reflectance01'): return offset, scale, reasons, doubts
+    said,quantum,reason = _offset_said(d, path)
+    if l.kind == 'reflectance01' or said is None:
+        if said and scale is None: doubts['offset'] = f'{reason}, and the numbers are fractions'
+        return offset, scale, reasons, doubts
+    reasons.append(reason)
+    if math.isnan(said) or (offset and offset != said): doubts['offset'] = ', but '.join(reasons)
+    return (None if 'offset' in doubts else said), scale or quantum, reasons, doubts
 
 # %% ../nbs/02_raster.ipynb #cbf274a2
 def _ground_pixel(d, transform):
@@ -501,6 +582,8 @@ class Described:
     transform: object # affine; None without a grid
     gcps: int # number of ground control points
     reasons: tuple # why, in words
+    fill: Fill = Fill() # the rule by which `invalid` was counted
+    doubts: dict = dataclasses.field(default_factory=dict) # {argument: why it must be said before the numbers can be used}
     @property
     def rgb(self):
         "Numbers, from 1, of the red, green and blue bands; None when they are open"
@@ -523,9 +606,20 @@ def _repr_markdown_(self:Described):
     return f'**{Path(self.path).name}**: {self.what}\n\n' + '\n'.join(f'- {r}' for r in self.reasons)
 
 # %% ../nbs/02_raster.ipynb #efad2fd2
-def _invalid(l):
-    padded = l.kind in ('sar_linear','sar_grd','reflectance','reflectance01') or (l.kind == 'sar_db' and l.count > 1)
-    return float(1 - (l.v if padded and l.v.any() else l.all).shape[1]/l.valid.size)
+def _black_corner(x): # [C,K,h,w], windows in rows
+    "Whether black covers a corner, as a margin does, and is hardly found elsewhere"
+    zero,k = ~x[:3].any(0),x.shape[1]
+    n = round(math.sqrt(k))
+    corners = [zero[i,a,b] for i in {0, n-1, k-n, k-1} for a in (0,-1) for b in (0,-1)]
+    solid = zero[:,1:,1:] & zero[:,:-1,1:] & zero[:,1:,:-1] & zero[:,:-1,:-1]
+    return any(corners) and solid.sum() > .8*zero.sum() and zero.mean() > .005
+
+def _padding(l):
+    "Whether zeros are padding, where the kind alone doesn't tell"
+    if l.kind == 'sar_db' and len(l.bands) == 1:
+        v = l.all[l.bands[0]]
+        return bool((v == 0).sum() > 5*((v > -1) & (v < 0)).sum())
+    if l.kind == 'optical8' and l.grid and l.count > 2: return bool(_black_corner(l.x))
 
 def _scale(l):
     top = l.all.max() if l.all.size else 0
@@ -534,29 +628,120 @@ def _scale(l):
 def _order(l, colours, sure):
     return _sar_order(l) if l.kind in SAR_KINDS else _optical_order(l, colours, sure) if l.kind in OPTICAL_KINDS else (None, ())
 
-def _evidence(d, name):
-    import rasterio
-    names = tuple(filter(None, map(_band_name, d.descriptions)))
-    if len(names) != d.count: names = _name_order(Path(name).stem, d.count)
-    l = _Look(d.count, d.dtypes[0], d.transform != rasterio.Affine.identity(), len(d.gcps[0]), _words(name), names, *_sample(d))
+# %% ../nbs/02_raster.ipynb #15496ff2
+def _fill_said(l, fill):
+    "Share of fill among the sampled pixels, what it was, in words, and 1 and 99 % of the rest"
+    x,masks = l.raw[l.bands],l.masks[l.bands]
+    ok = fill.valid(x, masks).all(0)
+    share = {'the file itself says so (nodata, mask or alpha)':fill.masked & (masks == 0).any(0) | _any_of(x, fill.numbers),
+             'they are no numbers':~np.isfinite(x).all(0), f'they lie outside {fill.low:g}…{fill.high:g}':~Fill(fill.low, fill.high).valid(x).all(0),
+             'they are 0 in every band, as padding is':~x.any(0) if fill.zero else np.zeros(ok.shape, bool)}
+    rest,words = ~ok,[]
+    for why,at in share.items():
+        if (at := at & rest).any(): words.append(f'{at.mean():.1%} of the pixels are fill: {why}')
+        rest = rest & ~at
+    v = l.x[l.bands][:,ok]
+    if v.size and (v != 0).any(): v = v[:,(v != 0).any(0)]
+    span = np.percentile(v if l.scaling in (None, (1.,0.)) else x[:,ok], (1,99), axis=1) if v.size else None
+    return float((~ok).mean()),words,None if span is None else (float(span[0].min()), float(span[1].max()))
+
+def _any_of(x, numbers):
+    at = np.zeros(x.shape[1:], bool)
+    for v in numbers: at |= (x == _as_stored(v, x.dtype)).any(0)
+    return at
+
+def _band_names(d, name):
+    "A name for each band, '?' where only some have one; None where nothing says"
+    names = tuple(map(_band_name, d.descriptions))
+    if all(names): return names
+    return _name_order(Path(name).stem, d.count) or (tuple(n or '?' for n in names) if set(names) & set(POLARISATIONS) else None)
+
+def _judged(l):
+    "The evidence with its kind, and why; an odd number that keeps every rule from applying is tried as fill"
     l.kind,why = _kind(l)
+    if l.kind != 'unknown' or not l.all.size or l.fill.high == np.inf: return l, why
+    for v in (float(l.raw[:,l.valid].min()), float(l.raw[:,l.valid].max())):
+        other = dataclasses.replace(l, fill=dataclasses.replace(l.fill, numbers=(*l.fill.numbers, v)))
+        other.kind,reason = _kind(other)
+        if other.kind in _LIMITS and not fill_of(other.kind, scale=_scale(other)).valid(np.float64([v])).all(): return other, reason
+    return l, why
+
+def _evidence(d, name, nodata, kind):
+    import rasterio
+    text = ' '.join([Path(name).stem, *filter(None, d.descriptions)])
+    fill = dataclasses.replace(fill_of('unknown', d, nodata), zero=False)
+    l = _Look(d.count, d.dtypes[0], d.transform != rasterio.Affine.identity(), len(d.gcps[0]), _words(name), _band_names(d, name), *_sample(d), fill, _scaling(d) or (1.,0.), _radar_scale(text))
+    l,why = (dataclasses.replace(l, kind=check_option('kind', kind, tuple(RASTER_KINDS))),'the caller says so') if kind else _judged(l)
     order,more = _order(l, tuple(_COLOURS.get(c.name) for c in d.colorinterp), d.driver in ('PNG','JPEG'))
+    l.scaling = _scaling(d)
     return l, order, [why, *more]
+
+# %% ../nbs/02_raster.ipynb #20f9064b
+def _open_questions(l, offset, doubts):
+    "{argument: why} of what the numbers make doubtful"
+    if l.kind == 'reflectance' and offset is None and not doubts and l.low.min() >= 1000:
+        return {'offset':'even the darkest band stays above 1000: an offset of −1000 may be due, but nothing says so'}
+    if l.kind != 'sar_linear' or l.said == 'power': return {}
+    mid = l.mid[l.bands]
+    usual = .4 if len(mid) == 1 and (l.names or ('',))[l.bands[0]] == 'VV' else .08 # −4 and −11 dB
+    if mid.min() < usual: return {}
+    return {'sar_units':f'as power, a median of {10*math.log10(mid.min()):.1f} dB in the weaker band is unusual; as amplitude it would be {20*math.log10(mid.min()):.1f} dB'}
 
 # %% ../nbs/02_raster.ipynb #8724793e
 def describe(path, # PNG, JPEG, TIFF or JPEG 2000
-             name=None # take hints from this name instead of the path; '' gives none
+             name=None, # take hints from this name instead of the path; '' gives none
+             nodata=None, # the number that means no data, or False where everything is data; None goes by file and kind
+             kind=None # one of `RASTER_KINDS` that is known from elsewhere; None tells by the evidence
             ) -> Described:
     "What a raster most likely is, from a sample of its pixels, its metadata and its name"
     import rasterio
+    path = as_path(path)
     with open_raster(path) as d:
-        _check_size(path, 1, *d.block_shapes[0]); _check_size(path, d.count, *(min(n, 512) for n in d.shape))
-        l,order,reasons = _evidence(d, str(Path(path).absolute()) if name is None else name)
-        offset,scale,source = _offset(d, path) if l.kind == 'reflectance' else (None,)*3
-        if source: reasons.append(source)
-        elif l.kind == 'reflectance' and l.low.min() >= 1000: reasons.append('even the darkest band stays above 1000: an offset of −1000 may be due, but nothing says so')
-        if l.x.shape[1] > 1: reasons.append(f'range and share of invalid pixels are those of {l.x.shape[1]} windows')
+        _check_size(path, 1, *d.block_shapes[0])
+        _check_size(path, d.count, *(min(n, 512) for n in d.shape))
+        l,order,reasons = _evidence(d, str(path.absolute()) if name is None else name, nodata, kind)
+        offset,scale,said,doubts = _units_said(d, path, l)
+        fill = fill_of(l.kind, d, nodata, scale or _scale(l), offset, _padding(l))
+        invalid,filled,span = _fill_said(l, fill)
+        doubts |= _open_questions(l, offset, doubts)
+        reasons += said + filled + list(doubts.values())
+        if l.x.shape[1] > 1: reasons.append(f'range and share of fill are those of {l.x.shape[1]} windows')
         place = d.transform if l.grid else rasterio.transform.from_gcps(d.gcps[0]) if l.gcps > 2 else None
         crs = d.crs or d.gcps[1]
-        return Described(str(path), l.kind, order, offset, scale or _scale(l), _invalid(l), (float(l.low.min()), float(l.high.max())) if l.v.size else None,
-            (d.count,*d.shape), d.dtypes[0], _ground_pixel(d, place), crs.to_string() or None if crs else None, d.transform if l.grid else None, l.gcps, tuple(reasons))
+        return Described(str(path), l.kind, order, offset, scale or _scale(l), invalid, span, (d.count,*d.shape), d.dtypes[0], _ground_pixel(d, place),
+            crs.to_string() or None if crs else None, d.transform if l.grid else None, l.gcps, tuple(reasons), fill, doubts)
+
+# %% ../nbs/02_raster.ipynb #de3623c1
+@dataclasses.dataclass(frozen=True)
+class Raster:
+    "Pixels with their place on the Earth"
+    data: np.ndarray # [C,h,w], numbers as stored
+    valid: np.ndarray # [C,h,w], False where there is fill
+    crs: object # rasterio's CRS, or None
+    transform: object # affine, from (column, row) to map coordinates
+    names: tuple # the bands' descriptions, None where there is none
+    def filled(self): return np.where(self.valid, self.data, np.nan).astype(np.float32)
+
+# %% ../nbs/02_raster.ipynb #a73e5d6d
+def _window(path, d, window):
+    from rasterio.windows import Window
+    (r0,r1),(c0,c1) = ((0,d.height),(0,d.width)) if window is None else window.toranges() if isinstance(window, Window) else window
+    if not (0 <= r0 < r1 <= d.height and 0 <= c0 < c1 <= d.width):
+        raise ShapeError(path, f'{d.height} × {d.width} pixels', f'a window inside them, not rows {r0}…{r1}, columns {c0}…{c1}', 'Clip the window to the raster.')
+    return Window(c0, r0, c1-c0, r1-r0)
+
+def read_raster(path, # PNG, JPEG, TIFF or JPEG 2000
+                bands=None, # a band's number, from 1, or several in the order wanted; None takes all
+                window=None, # ((row, row end), (column, column end)), or rasterio's `Window`; None takes all
+                kind=None, # one of `RASTER_KINDS`, where it is known; None asks `describe`
+                nodata=None # the number that means no data, or False where everything is data; None goes by file and kind
+               ) -> Raster:
+    "A window of some bands, with what is fill and where it lies"
+    with open_raster(path) as d:
+        bands = list(d.indexes if bands is None else [bands] if isinstance(bands, int) else bands)
+        if not bands or not set(bands) <= set(d.indexes): raise ShapeError(path, f'{d.count} bands', f'bands {bands}, counted from 1', 'Name bands that it has.')
+        w = _window(path, d, window)
+        _check_size(path, len(bands), w.height, w.width)
+        fill = describe(path, nodata=nodata, kind=kind).fill
+        x = d.read(bands, window=w)
+        return Raster(x, fill.valid(x, d.read_masks(bands, window=w)), d.crs, d.window_transform(w), tuple(d.descriptions[b-1] for b in bands))

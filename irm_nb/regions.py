@@ -9,7 +9,7 @@ __all__ = ['RGB', 'SCL_CLOUD', 'Grid', 'utm_zone', 'metric_grid', 'Layer', 'band
 
 # %% ../nbs/06_regions.ipynb #b2c14ebb
 import contextlib, hashlib, itertools, json, math, os, re, shutil, sqlite3, struct, warnings
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -17,24 +17,35 @@ import numpy as np
 from fastcore.basics import patch
 
 from .core import *
-from .store import _locked
-from .raster import RASTER_KINDS, OPTICAL_KINDS, _gdal_errors, _quiet, _why, db, describe, open_raster, write_image
+from .store import locked
+from .core import _check_free, _into_place as _exchanged, _remove, _sync, _sync_folder
+from .raster import (RASTER_KINDS, OPTICAL_KINDS, Fill, _band_name, _check_size, _gdal_errors, _name_order, _nodata, _quiet, _radar_scale, _why,
+                           db, describe, fill_of, linear, open_raster, reflectance, write_image)
 from .clouds import CLEAR, THIN, THICK
-from .scenes import PairedScenes
+from .scenes import PairedScenes, set_meta
 
 # %% ../nbs/06_regions.ipynb #82b905fa
 def _placed(path):
     "An open dataset that knows where it lies"
     import rasterio
+    path = as_path(path)
     with open_raster(path) as d:
         area = d.transform.determinant
+        _check_size(path, 1, *d.block_shapes[0])
         if d.crs is None or d.transform.is_identity or not area or not math.isfinite(area):
-            raise PairError(path, 'no coordinate reference system' if d.crs is None else 'no position on the ground', 'a georeferenced raster', 'Export it with its projection, or assign one: gdal_edit.py -a_srs EPSG:… -a_ullr west north east south.')
-    return rasterio.open(path)
+            found = f'{len(d.gcps[0])} ground control points in place of a grid' if d.gcps[0] else 'no coordinate reference system' if d.crs is None else 'no position on the ground'
+            raise PairError(path, found, 'a georeferenced raster', 'Export it with its projection, or assign one: gdal_edit.py -a_srs EPSG:… -a_ullr west north east south.')
+    with _whole_reads(path): return rasterio.open(path)
 
-def _box(d): # -> west, south, east, north, also where rows run to the north
-    l,b,r,t = d.bounds
-    return min(l, r),min(b, t),max(l, r),max(b, t)
+@contextlib.contextmanager
+def _whole_reads(path):
+    "Inside, pixels that can't be decoded are `UnreadableFile`"
+    try: yield
+    except _gdal_errors() as e: raise UnreadableFile(path, f'pixels that can not be read ({_why(e, path)})', 'a whole raster', 'Download or copy it again.') from e
+
+def _box(d): # -> west, south, east, north, also where rows run to the north or askew
+    xs,ys = zip(*(d.transform*at for at in ((0,0), (d.width,0), (0,d.height), (d.width,d.height))))
+    return min(xs),min(ys),max(xs),max(ys)
 
 def _extent(path, d, crs): # -> west, south, east, north
     "Of a dataset, in another projection"
@@ -81,6 +92,7 @@ def metric_grid(d, # open rasterio dataset with a place
     "The dataset's own grid where its pixels are of this size (to one percent), else a new one over its extent"
     from rasterio.warp import aligned_target, calculate_default_transform
     w,s,e,n = _extent(d.name, d, 'EPSG:4326')
+    if e < w: e += 360 # across the antimeridian
     crs,t = (d.crs if d.crs.is_projected else utm_zone((w+e)/2, (s+n)/2)),d.transform
     step = resolution/crs.linear_units_factor[1]
     if crs == d.crs and t.b == t.d == 0 and max(abs(t.a/step - 1), abs(t.e/step + 1)) < .01: return Grid(crs, t, d.height, d.width)
@@ -88,17 +100,14 @@ def metric_grid(d, # open rasterio dataset with a place
     return Grid(crs, t, h, w)
 
 # %% ../nbs/06_regions.ipynb #fff34647
-_BAND = '''<VRTRasterBand dataType="Float32" band="{0}" subClass="VRTDerivedRasterBand"><NoDataValue>nan</NoDataValue><PixelFunctionType>dB2pow</PixelFunctionType>
-<ComplexSource><SourceFilename relativeToVRT="0">{1}</SourceFilename><SourceBand>{0}</SourceBand>{2}</ComplexSource></VRTRasterBand>'''
+def _power(x, units): # float32
+    "Linear power of backscatter in other units"
+    if units == 'dB': return linear(x)
+    return x*x if units == 'amplitude' else x
 
-def _power(d, nodata):
-    "A virtual dataset that holds the linear power of one in dB"
-    import rasterio
-    from xml.sax.saxutils import escape
-    gone = '' if nodata is None or np.isnan(nodata) else f'<NODATA>{nodata}</NODATA>'
-    bands = ''.join(_BAND.format(i, escape(str(Path(d.name).absolute())), gone) for i in d.indexes)
-    return rasterio.open(f'<VRTDataset rasterXSize="{d.width}" rasterYSize="{d.height}"><SRS>{escape(d.crs.to_wkt())}</SRS>'
-                         f'<GeoTransform>{",".join(map(repr, d.transform.to_gdal()))}</GeoTransform>{bands}</VRTDataset>')
+def _in_db(x, units): # float32
+    "Decibels of backscatter in other units"
+    return x if units == 'dB' else db(_power(x, units))
 
 # %% ../nbs/06_regions.ipynb #7407cf67
 class Layer:
@@ -107,24 +116,54 @@ class Layer:
                  bands, # numbers from 1
                  grid:Grid,
                  resampling='bilinear', # rasterio's name; nearest for classes
-                 units=None, # 'dB' or 'linear': read as dB, resampled as power
-                 empty=None): # number that means no data, where the file declares none
-        self.path,self.bands,self.grid,self.units,self.d = path,list(bands),grid,units,_placed(path)
-        self.nodata = empty if self.d.nodata is None else self.d.nodata
+                 units=None, # 'dB', 'linear' or 'amplitude': read as dB, resampled as power
+                 fill:Fill=None): # what is data; None takes what the file declares
+        self.path,self.bands,self.grid,self.units = path,list(bands),grid,units
+        self.resampling = _resampling(resampling)
+        self.d = _placed(path)
+        self.fill = fill_of('unknown', self.d) if fill is None else fill
+        self.scaling = (self.d.scales[self.bands[0]-1], self.d.offsets[self.bands[0]-1]) if units else (1., 0.)
+        self.masked = self.fill.masked and any(f.name in ('alpha','per_dataset') for m in self.d.mask_flag_enums for f in m)
+        self.dtype = np.dtype(np.float32 if units else self.d.dtypes[self.bands[0]-1])
         self.at = _place(self.d, grid)
-        self.power = units == 'linear' or (units == 'dB' and self.at is None)
-        self.v = self.d if self.at else self._warp(resampling, units)
-        if not self.at: self.at = 0,0
-        self.masked = any(f.name in ('alpha','per_dataset') for m in self.v.mask_flag_enums for f in m)
-    def _warp(self, resampling, units):
-        from rasterio.enums import Resampling
-        from rasterio.vrt import WarpedVRT
-        from rasterio.warp import SUPPORTED_RESAMPLING
-        g,src,n = self.grid,self.d,self.nodata
-        if units == 'dB': src,n,self.nodata = _power(self.d, n),math.nan,None
-        if n is None: kw = dict(add_alpha=src.colorinterp[-1].name != 'alpha')
-        else: kw = dict.fromkeys(('src_nodata','nodata'), None if units and math.isnan(n) else n)
-        return WarpedVRT(src, crs=g.crs, transform=g.transform, height=g.height, width=g.width, resampling=Resampling[check_option('resampling', resampling, tuple(r.name for r in SUPPORTED_RESAMPLING))], **kw)
+
+def _resampling(name):
+    from rasterio.enums import Resampling
+    from rasterio.warp import SUPPORTED_RESAMPLING
+    return Resampling[check_option('resampling', name, tuple(r.name for r in SUPPORTED_RESAMPLING))]
+
+@patch
+def stored(self:Layer, window):
+    "Numbers of a window of the file, scaled if they are backscatter, and where they are data [B,h,w]"
+    x = self.d.read(self.bands, window=window)
+    ok = self.fill.valid(x, self.d.read_masks(self.bands, window=window) if self.masked else None)
+    if self.units: x = x.astype(np.float32, copy=False)
+    if self.scaling != (1.,0.): x = x*np.float32(self.scaling[0]) + np.float32(self.scaling[1])
+    return x,ok
+
+# %% ../nbs/06_regions.ipynb #523f4df9
+_HELD = 1<<24 # pixels of a file that are held at once
+
+def _boxes(d, grid): # -> [(west, south, east, north)] in the file's projection: two across the antimeridian, none where there is no way
+    from rasterio.warp import transform_bounds
+    try: w,s,e,n = transform_bounds(grid.crs, d.crs, *grid.bounds)
+    except (*_gdal_errors(), ValueError): return []
+    if not np.isfinite((w,s,e,n)).all(): return []
+    return [(w,s,e,n)] if w <= e else [(w,s,180.,n), (-180.,s,e,n)]
+
+def _under(d, grid, box, shift): # -> rasterio's window of the file under a box, with a margin for the kernel; or None
+    from rasterio.windows import Window
+    w,s,e,n = box
+    cols,rows = zip(*(~d.transform*(x-shift, y) for x in (w,e) for y in (s,n)))
+    ratio = max(1, (max(cols)-min(cols))/grid.width, (max(rows)-min(rows))/grid.height)
+    edge = math.ceil(3*ratio) + 2 + math.ceil(.01*max(max(cols)-min(cols), max(rows)-min(rows)))
+    (c0,c1),(r0,r1) = ((max(0, math.floor(min(v)) - edge), min(n_, math.ceil(max(v)) + edge)) for v,n_ in ((cols,d.width), (rows,d.height)))
+    return Window(c0, r0, c1-c0, r1-r0) if c0 < c1 and r0 < r1 else None
+
+def _sources(d, grid): # -> [(shift in x, window)]
+    shifts = (0,360,-360) if d.crs.is_geographic else (0,)
+    found = [(k, _under(d, grid, box, k)) for box in _boxes(d, grid) for k in shifts]
+    return [(k, w) for k,w in found if w]
 
 # %% ../nbs/06_regions.ipynb #78410563
 def _place(d, g): # row and column of the grid's corner in the file; None where their pixels differ
@@ -133,56 +172,144 @@ def _place(d, g): # row and column of the grid's corner in the file; None where 
     same = d.crs == g.crs and max(abs(t.a-1), abs(t.e-1), abs(t.b), abs(t.d))*far < .05 and max(abs(t.f-r), abs(t.c-c)) < .05
     return (r,c) if same and 0 <= r <= d.height-g.height and 0 <= c <= d.width-g.width else None
 
-@contextlib.contextmanager
-def _whole_reads(path):
-    "Inside, pixels that can't be decoded are `UnreadableFile`"
-    try: yield
-    except _gdal_errors() as e: raise UnreadableFile(path, f'pixels that can not be read ({_why(e, path)})', 'a whole raster', 'Download or copy it again.') from e
+def _part(g, r, c, n, w): return Grid(g.crs, g.transform*type(g.transform).translation(c, r), n, w)
 
+@patch
+def warped(self:Layer, grid): # part of the layer's grid
+    "Float numbers of a part [B,h,w], power for backscatter; NaN where there are none"
+    import rasterio
+    from rasterio.warp import reproject
+    out = np.full((len(self.bands), grid.height, grid.width), np.nan, np.float32 if self.units or self.dtype.itemsize < 4 else np.float64)
+    sources,place = _sources(self.d, grid),dict(dst_transform=grid.transform, dst_crs=grid.crs, src_crs=self.d.crs, resampling=self.resampling)
+    if sum(w.width*w.height for _,w in sources) > _HELD and grid.height*grid.width > 4096: return self._halved(grid)
+    for shift,w in sources:
+        x,ok = self.stored(w)
+        x = np.where(ok, _power(x, self.units) if self.units else x, np.nan).astype(out.dtype)
+        new = np.full_like(out, np.nan)
+        gone = dict(init_dest_nodata=False) if self.units else dict(src_nodata=np.nan, dst_nodata=np.nan) # without a nodata number NaN spreads
+        with rasterio.Env(): reproject(x, new, src_transform=_moved(self.d.window_transform(w), shift), **gone, **place)
+        out = np.where(np.isnan(out), new, out)
+    return out
+
+def _moved(t, shift): return type(t)(t.a, t.b, t.c + shift, t.d, t.e, t.f)
+
+@patch
+def _halved(self:Layer, g):
+    h,w = g.height//2,g.width//2
+    if g.height >= g.width: return np.concatenate([self.warped(_part(g, 0, 0, h, g.width)), self.warped(_part(g, h, 0, g.height-h, g.width))], 1)
+    return np.concatenate([self.warped(_part(g, 0, 0, g.height, w)), self.warped(_part(g, 0, w, g.height, g.width-w))], 2)
+
+# %% ../nbs/06_regions.ipynb #9d51d4c1
 @patch
 def read(self:Layer, top, n): # first row on the grid, number of rows
     "Pixels [B,n,W], and which of them hold data [n,W]"
     from rasterio.windows import Window
-    w = Window(self.at[1], self.at[0]+top, self.grid.width, n)
     with _whole_reads(self.path):
-        x = self.v.read(self.bands, window=w)
-        ok = self.v.dataset_mask(window=w) > 0 if self.masked else np.ones(x.shape[1:], bool)
-    if self.nodata is not None and not math.isnan(self.nodata): ok &= (x != self.nodata).any(0)
-    if self.power: ok,x = ok & x.any(0),db(x)
-    if self.units: x,ok = x.astype(np.float32, copy=False),ok & (np.abs(x) < 100).all(0)
-    elif x.dtype.kind == 'f': ok &= np.isfinite(x).all(0)
+        if self.at:
+            x,ok = self.stored(Window(self.at[1], self.at[0]+top, self.grid.width, n))
+            if self.units: x = _in_db(np.where(ok, x, 1), self.units)
+        else:
+            x = self.warped(_part(self.grid, top, 0, n, self.grid.width))
+            ok = np.isfinite(x)
+            x = db(np.where(ok, x, 1)) if self.units else _as(np.where(ok, x, 0), self.dtype)
+    ok = ok.all(0)
     if not ok.all(): x[:,~ok] = np.nan if x.dtype.kind == 'f' else 0
-    return x,ok
+    return x.astype(self.dtype, copy=False),ok
+
+def _as(x, dtype):
+    "Float numbers in another type, rounded where it has whole numbers"
+    if dtype.kind not in 'iu': return x.astype(dtype)
+    lo,hi = np.iinfo(dtype).min,np.iinfo(dtype).max
+    return np.clip(np.floor(x + .5), lo, hi).astype(dtype)
 
 # %% ../nbs/06_regions.ipynb #83d39784
 RGB = 'B04','B03','B02' # red, green, blue
 _ORDERS = {'RGB':RGB, 'BGR':RGB[::-1]}
-_COLOURS = dict(red='B04', green='B03', blue='B02')
+_COLOURS = dict(red='B04', green='B03', blue='B02', r='B04', g='B03', b='B02')
 
 def band_name(text): # a file's stem or a band's description
     "Sentinel-2's name of a band, with two digits; None where the text has none"
-    m = re.search(r'(?<![A-Za-z0-9])B0?(\d{1,2})(A?)(?![A-Za-z0-9])', str(text or ''), re.I)
-    return (f'B{int(m[1])}A' if m[2] else f'B{int(m[1]):02}') if m else _COLOURS.get(str(text or '').strip().lower())
+    text = str(text or '').strip()
+    m = re.search(r'(?<![A-Za-z0-9])B0?(\d{1,2})(A?)(?![A-Za-z0-9])', text, re.I)
+    if m: return f'B{int(m[1])}A' if m[2] else f'B{int(m[1]):02}'
+    if text.lower() in _COLOURS: return _COLOURS[text.lower()]
+    colours = [] if re.search('edge', text, re.I) else re.findall('(?<![A-Za-z])(red|green|blue)(?![A-Za-z])', text, re.I)
+    return _COLOURS[colours[0].lower()] if len(colours) == 1 else None
 
 # %% ../nbs/06_regions.ipynb #9012a847
+_SAY = "Say what the bands are: order='BGR', or order=('B02','B03','B04','B08')."
+
+def _contradiction(path, said, names): # one for each band, None where nothing is said
+    "Refuse an order that the file's own names deny"
+    bad = [f'band {i+1} is named {n}' for i,(s,n) in enumerate(zip(said, names)) if s and n and s != n]
+    if bad: raise ShapeError(path, '; '.join(bad), f'the order {", ".join(str(s) for s in said)}', 'Leave order= out to go by the names, or correct them: gdal_edit.py or rasterio can write descriptions.')
+
+def _said_order(order):
+    "Names of bands as the caller gave them"
+    if isinstance(order, str): order = _ORDERS.get(order.upper(), re.split(r'[,\s]+', order.strip()))
+    try: names = [band_name(b) for b in order]
+    except TypeError: names = []
+    if not names or None in names: raise OptionError('order', repr(order), "'RGB', 'BGR', or names such as ('B02','B03','B04','B08')", 'Name every band of the file, in its order.')
+    return names
+
 def _in_file(path, order):
-    with open_raster(path) as d: n,names = d.count,[band_name(t) for t in d.descriptions]
-    if order is not None: names = [band_name(b) for b in _ORDERS.get(order, order)]
-    elif not set(RGB) <= set(names): names = {3:RGB, 12:('B01',*RGB[::-1]), 13:('B01',*RGB[::-1])}.get(n, ())
-    if not set(RGB) <= set(names) or (order is not None and len(names) != n):
-        raise ShapeError(path, f'{n} band{"s"*(n > 1)}', '3 bands (red, green, blue), or all 12 or 13 of Sentinel-2', "Say what the bands are: order='BGR', or order=('B02','B03','B04','B08').")
-    return [(Path(path), names.index(b)+1) for b in RGB]
+    path = as_path(path)
+    with open_raster(path) as d: n,names,colours = d.count,[band_name(t) for t in d.descriptions],[_COLOURS.get(c.name) for c in d.colorinterp]
+    usual = {3:RGB, 12:('B01',*RGB[::-1],*[None]*8), 13:('B01',*RGB[::-1],*[None]*9)}.get(n, ())
+    if order is not None: said = _said_order(order)
+    elif set(RGB) <= set(names): said = names
+    else: said = colours if set(RGB) <= set(colours) else usual
+    if not set(RGB) <= set(said) or len(said) != n:
+        raise ShapeError(path, f'{n} band{"s"*(n > 1)}' + f' named {", ".join(map(str, names))}'*any(names), '3 bands (red, green, blue), or all 12 or 13 of Sentinel-2', _SAY)
+    _contradiction(path, said, names)
+    twice = [b for b in RGB if said.count(b) > 1]
+    if twice: raise ShapeError(path, f'{twice[0]} named twice', 'one band of each name', _SAY)
+    return [(path, said.index(b)+1) for b in RGB]
+
+# %% ../nbs/06_regions.ipynb #0f019ac6
+def _pick(name, f, read): # read: from a description to a name
+    "(path, number) of the band that is meant by a name, in a file or (file, number)"
+    f,number = f if isinstance(f, tuple) else (f, None)
+    f = as_path(f)
+    with open_raster(f) as d: n,names = d.count,[read(t) for t in d.descriptions]
+    if n == 1 and names[0] is None: names = [read(f.stem)]
+    if number is None and n > 1 and names.count(name) == 1: number = names.index(name)+1
+    if number is None and n > 1: raise ShapeError(f, f'{n} bands' + f' named {", ".join(map(str, names))}'*any(names), f'one band, or one that is named {name}', f"Say which is meant: {{'{name}':({f.name!r}, 1)}}, or give the file alone.")
+    number = number or 1
+    if not (isinstance(number, Integral) and 1 <= number <= n): raise ShapeError(f, f'{n} band{"s"*(n > 1)}', f'band {number!r}, counted from 1', 'Name a band that it has.')
+    if names[number-1] not in (None, name): raise ShapeError(f, f'a band named {names[number-1]}', name, 'Give the file of that band, or correct its name.')
+    return f,int(number)
+
+def _finest(name, files):
+    "Of several files of one band, the one with the smallest pixels"
+    if len(files) == 1: return files[0]
+    def pixel(f):
+        with _placed(f[0] if isinstance(f, tuple) else f) as d: return abs(d.transform.determinant)
+    area,at = min((pixel(f), i) for i,f in enumerate(files))
+    if sum(pixel(f) <= area*1.02 for f in files) > 1: raise PairError(files[0], f'{len(files)} files of {name}, with pixels of one size', 'one of each band', 'Give the files of one date and one tile.')
+    return files[at]
+
+def _paired_up(keys, files, read, where):
+    "{name: file}, each name once"
+    named = {}
+    for k,f in zip(keys, files): named.setdefault(k, []).append(f)
+    if None in named: raise ShapeError(where, f'{named[None][0]}', f'a file whose name, or key, says which band it is', "Pass a dictionary: {'B04':…} or {'VV':…}.")
+    return {k:_finest(k, v) for k,v in named.items()}
 
 def _by_name(files, order):
-    if isinstance(files, dict): named = {band_name(k):f for k,f in files.items()}
-    else:
-        names = [band_name(Path(f).stem) for f in files]
-        if not set(RGB) <= set(names):
-            names = _ORDERS.get(order, order) or RGB
-            if len(names) != len(files): raise ShapeError('s2', f'{len(files)} files for bands {", ".join(map(str, names))}', 'a file for each', "Name the bands: s2={'B04':…, 'B03':…, 'B02':…}.")
-        named = dict(zip(names, files))
+    if isinstance(files, dict): named = _paired_up([band_name(k) for k in files], list(files.values()), band_name, 's2')
+    else: named = _in_sequence(list(files), order)
     if not set(RGB) <= set(named): raise ShapeError('s2', f'bands {", ".join(map(str, named))}', 'B04, B03 and B02', "Give the three files, or a dictionary {'B04':…, 'B03':…, 'B02':…}.")
-    return [(Path(named[b]), 1) for b in RGB]
+    return [_pick(b, named[b], band_name) for b in RGB]
+
+def _in_sequence(files, order):
+    "{band: file} of files in the caller's order, or by their names"
+    names = [band_name(as_path(f[0] if isinstance(f, tuple) else f).stem) for f in files]
+    if order is None and set(RGB) <= set(names): return _paired_up([n for n in names if n], [f for n,f in zip(names, files) if n], band_name, 's2')
+    said = _said_order(order) if order is not None else list(RGB)
+    if len(said) != len(files): raise ShapeError('s2', f'{len(files)} files for bands {", ".join(map(str, said))}', 'a file for each', "Name the bands: s2={'B04':…, 'B03':…, 'B02':…}.")
+    for f,s,n in zip(files, said, names): _contradiction(f, [s], [n])
+    return dict(zip(said, files))
 
 # %% ../nbs/06_regions.ipynb #8fd5174e
 def _safe(path):
@@ -194,40 +321,83 @@ def _safe(path):
     if None in files: raise PairError(path, f'no *_{RGB[files.index(None)]}_10m.jp2', 'a Level-2A product with its bands at 10 m', 'Unpack the whole product; convert Level-1C with Sen2Cor; or give the band files.')
     return [(f, 1) for f in files],one('*_SCL_20m.*')
 
-# %% ../nbs/06_regions.ipynb #07d17a51
+# %% ../nbs/06_regions.ipynb #b836706f
 @dataclass
 class Optical:
     "Where red, green and blue lie, and what their numbers mean"
     files: list # three of (path, band number)
     units: str # 'optical8', 'reflectance' (·10⁴) or 'reflectance01'
-    offset: int = 0 # added to reflectance·10⁴
+    offset: float = 0 # added to stored reflectance
     scl: Path = None # scene classification that came with the bands
-    white: float = 255. # in 8-bit pictures: 255, or 1 where they were divided by it
-    def scale(self, x): # as stored -> uint8, or uint16 reflectance·10⁴
-        if x.dtype.kind == 'f': x = np.nan_to_num(x)
-        if self.units == 'optical8': return x if x.dtype == np.uint8 else np.clip(np.rint(x*(255/self.white)), 0, 255).astype(np.uint8)
-        if self.units == 'reflectance01': x = x*1e4
-        return np.clip(np.rint(x) + self.offset, 0, 65535).astype(np.uint16) if self.offset or x.dtype != np.uint16 else x
+    white: float = 255. # stored number of white: in 8-bit pictures 255, or 1 where they were divided by it; 10000 of reflectance
+    fills: dict = field(default_factory=dict, compare=False) # {path: what is data}
+    def scale(self, x): # as stored [...,C,H,W] -> uint8, or uint16 reflectance·10⁴; 0 where all bands are 0 or NaN
+        if self.units == 'optical8': return x if x.dtype == np.uint8 else np.clip(np.rint(np.nan_to_num(x)*(255/self.white)), 0, 255).astype(np.uint8)
+        if x.dtype == np.uint16 and not self.offset and self.white == 10000: return x
+        known = np.isfinite(x) & (x != 0)
+        if x.ndim > 2: known = np.isfinite(x) & known.any(-3, keepdims=True)
+        return np.where(known, np.maximum(1, reflectance(np.where(known, x, 1), self.offset, self.white)), 0).astype(np.uint16)
 
 def _said(d): return f'{d.dtype} numbers, {RASTER_KINDS[d.kind]}: {d.reasons[0]}'
 
+# %% ../nbs/06_regions.ipynb #5d571e19
+def _fits(d, kind):
+    "Whether the numbers that were described as a kind can be of it"
+    (lo,hi),whole = d.range,'int' in d.dtype
+    if kind.startswith('sar') and d.scale:
+        lo,hi,whole = (lo + d.offset)/d.scale,(hi + d.offset)/d.scale,False
+    return {'optical8':0 <= lo and hi <= 255, 'reflectance01':not whole and hi <= 10, 'reflectance':d.dtype != 'uint8' and hi <= 65535 and (whole or hi > 10), 'sar_stretch8':d.dtype == 'uint8',
+            'sar_db':lo < 0 and hi < 60, 'sar_linear':not whole and hi < 1e3, 'sar_amplitude':not whole and hi < 50}[kind]
+
+def _described(f, name, nodata, told, do):
+    "A raster under a name, as the kind that the caller says; `UnitsError` where its numbers can't be that"
+    d = describe(f, name, nodata)
+    if told is None or d.range is None: return d if told is None else describe(f, name, nodata, told)
+    if 'complex' in d.dtype: raise UnitsError(f, 'complex numbers', RASTER_KINDS[told], 'Take the square of their absolute value, and calibrate it.')
+    as_told = describe(f, name, nodata, told)
+    if as_told.range is None or not _fits(as_told, told): raise UnitsError(f, f'{d.dtype} numbers from {d.range[0]:.4g} to {d.range[1]:.4g}', RASTER_KINDS[told], do)
+    return as_told
+
+def _agreed(looks, where):
+    "What several files of one image have in common; `UnitsError` where they differ"
+    first = looks[0]
+    for d in looks[1:]:
+        if d.dtype != first.dtype or d.kind not in (first.kind, 'unknown') or (d.offset, d.scale) != (first.offset, first.scale) and d.kind != 'unknown':
+            raise UnitsError(d.path, f'{_said(d)} (offset {d.offset}, scale {d.scale})', f'the same as {Path(first.path).name}: {_said(first)} (offset {first.offset}, scale {first.scale})', f'Give files of one product as {where}, or convert them to one unit.')
+    return first
+
+def _settled(looks, given):
+    "Refuse numbers that leave a doubt which nobody has answered; given: {argument: the caller's word}"
+    for k in set.intersection(*(set(d.doubts) for d in looks)):
+        do = {'offset':'Pass offset=-1000 if it is still to be added, or offset=0 if not.', 'sar_units':"Pass sar_units='linear' or sar_units='amplitude'.", 'scale':'Bring the bands to one scale: gdal_translate -unscale -ot Float32.'}[k]
+        if given.get(k) is None: raise UnitsError(looks[0].path, looks[0].doubts[k], 'numbers whose unit is known', do)
+
+# %% ../nbs/06_regions.ipynb #247e4dee
 def optical(s2, # GeoTIFF; three band files, as sequence or dictionary; or a .SAFE folder
             order=None, # of the bands: 'RGB', 'BGR' or their names; None takes what the file says
-            offset=None, # added to reflectance·10⁴; None takes what the metadata say
-            units=None # 'optical8', 'reflectance' or 'reflectance01'; None tells by the numbers
+            offset=None, # added to reflectance·10⁴; None takes what the file or its metadata say
+            units=None, # 'optical8', 'reflectance' or 'reflectance01'; None tells by the numbers
+            nodata=None # the number that means no data, or False where everything is data; None goes by file and kind
            ) -> Optical:
     "Find red, green and blue"
     if not (offset is None or isinstance(offset, Real) and -10000 <= offset <= 0): raise OptionError('offset', repr(offset), 'a number to add, from −10000 to 0', 'Pass offset=-1000 for a product of processing baseline 04.00 or later.')
-    scl,folder = None,isinstance(s2, (str,Path)) and Path(s2).is_dir()
-    if folder: files,scl = _safe(Path(s2))
-    else: files = _by_name(s2, order) if isinstance(s2, (dict,list,tuple)) else _in_file(s2, order)
-    f,several = files[0][0],len({f for f,_ in files}) > 1
-    d = describe(f, name='optical/B04' if several else 'optical/s2')
-    units = units or d.kind
-    if units not in OPTICAL_KINDS: raise UnitsError(f, _said(d), ', '.join(RASTER_KINDS[k] for k in OPTICAL_KINDS), f'Give the optical raster as s2, or pass opt_units= as one of {OPTICAL_KINDS}.')
-    if folder and offset is d.offset is None: raise UnitsError(s2, 'no metadata (MTD_MSIL2A.xml) that say by how much reflectances are shifted', 'the metadata, with one BOA_ADD_OFFSET for all bands', 'Copy the file from the product, or pass offset=-1000 or offset=0.')
-    if not several and order is None and d.order and d.order[:3] == tuple('BGR') and files[0][1] == 1: warnings.warn(f'{f}: read as red, green, blue, and looks like blue, green, red. Pass order="BGR" if it is, or order="RGB" if not.')
-    return Optical(files, units, round((d.offset if offset is None else offset) or 0) if units == 'reflectance' else 0, scl, d.scale if d.kind == 'optical8' else 255.)
+    if units is not None: check_option('opt_units', units, OPTICAL_KINDS)
+    files,scl = _optical_files(s2, order)
+    paths = list(dict.fromkeys(f for f,_ in files))
+    looks = [_described(f, 'optical/B04' if len(paths) > 1 else 'optical/s2', nodata, units, 'Leave opt_units= out to go by the numbers, or convert the file.') for f in paths]
+    d = _agreed(looks, 's2')
+    if d.kind not in OPTICAL_KINDS: raise UnitsError(paths[0], _said(d), ', '.join(RASTER_KINDS[k] for k in OPTICAL_KINDS), f'Give the optical raster as s2, or pass opt_units= as one of {OPTICAL_KINDS}.')
+    if scl is not False and offset is d.offset is None and not d.doubts: raise UnitsError(s2, 'no metadata (MTD_MSIL2A.xml) that say by how much reflectances are shifted', 'the metadata, with one BOA_ADD_OFFSET for all bands', 'Copy the file from the product, or pass offset=-1000 or offset=0.')
+    _settled(looks, dict(offset=offset))
+    if offset and d.kind != 'reflectance': raise OptionError('offset', f'{offset:g} for {RASTER_KINDS[d.kind]}', 'an offset of stored reflectance·10⁴', 'Leave it out: these numbers have none.')
+    if len(paths) == 1 and order is None and d.order and d.order[:3] == tuple('BGR') and files[0][1] == 1: warnings.warn(f'{paths[0]}: read as red, green, blue, and looks like blue, green, red. Pass order="BGR" if it is, or order="RGB" if not.')
+    return Optical(files, d.kind, (d.offset if offset is None else offset) or 0, scl or None, d.scale or 255., {f:look.fill for f,look in zip(paths, looks)})
+
+def _optical_files(s2, order):
+    "[(path, band)] of red, green and blue, and the scene classification: False outside a product"
+    if isinstance(s2, (dict,list,tuple)): return _by_name(s2, order), False
+    if as_path(s2).is_dir(): return _safe(as_path(s2))
+    return _in_file(s2, order), False
 
 # %% ../nbs/06_regions.ipynb #738fca4f
 _RECIPE = ('Calibrate it to sigma0 or gamma0 and correct it for terrain first: in SNAP, Apply-Orbit-File, ThermalNoiseRemoval, Calibration, Terrain-Correction; '
@@ -238,80 +408,158 @@ class Radar:
     "Where the polarisations lie, and what their numbers mean"
     files: list # (path, band number) of each polarisation
     pols: tuple
-    units: str # 'dB', 'linear' or 'stretch8'
+    units: str # 'dB', 'linear', 'amplitude' or 'stretch8'
+    told: bool = field(default=True, compare=False) # whether names or the caller say which polarisation is which
+    fills: dict = field(default_factory=dict, compare=False) # {path: what is data}
 
-def _polarisation(text): return m[0].upper() if (m := re.search(r'(?<![A-Za-z])[VH][VH](?![A-Za-z])', str(text or ''), re.I)) else None
+# %% ../nbs/06_regions.ipynb #f43b0b48
+def _polarisation(text):
+    name = _band_name(str(text or ''))
+    return name if name in POLARISATIONS else None
 
-def _sar_files(s1):
-    if isinstance(s1, dict): return [(Path(f),1) for f in s1.values()],[_polarisation(k) for k in s1]
-    if isinstance(s1, (list,tuple)): return [(Path(f),1) for f in s1],[_polarisation(Path(f).stem) for f in s1]
-    with open_raster(s1) as d: return [(Path(s1),b) for b in d.indexes],[_polarisation(t or d.count == 1 and Path(s1).stem) for t in d.descriptions]
+def _sar_file(path, pols):
+    "[(path, band)], [name] of one file"
+    path = as_path(path)
+    with open_raster(path) as d: n,names = d.count,[_polarisation(t) for t in d.descriptions]
+    if not any(names): names = [p if p in POLARISATIONS else None for p in _name_order(path.stem, n) or [None]*n]
+    at = [i for i,p in enumerate(names) if p] or list(range(n))
+    have = [names[i] for i in at]
+    if {'VV','VH'} < set(have) and not pols: at = [i for i in at if names[i] in ('VV','VH')]
+    if pols and all(have) and len(pols) < len(at) and set(pols) <= set(have): at = [names.index(p) for p in pols]
+    have = [names[i] for i in at]
+    if all(have) and len(set(have)) < len(have): raise ShapeError(path, f'bands named {", ".join(have)}', 'each polarisation once', 'Extract the bands of backscatter: gdal_translate -b 1 -b 2.')
+    return [(path, i+1) for i in at],have
+
+def _sar_files(s1, pols):
+    "[(path, band)], [name or None] of the bands"
+    if isinstance(s1, (list,tuple)) and len(s1) == 1: s1 = s1[0]
+    if not isinstance(s1, (dict,list,tuple)): return _sar_file(s1, pols)
+    if isinstance(s1, dict): named = _paired_up([_polarisation(k) for k in s1], list(s1.values()), _polarisation, 's1')
+    else:
+        names = [_polarisation(as_path(f[0] if isinstance(f, tuple) else f).stem) for f in s1]
+        if None in names:
+            usual = pols if pols and len(pols) == len(s1) else ('VV','VH')[:len(s1)]
+            return [_pick(p, f, _polarisation) for p,f in zip(usual, s1)] if len(usual) == len(s1) else [(as_path(f),1) for f in s1],[None]*len(s1)
+        named = _paired_up(names, list(s1), _polarisation, 's1')
+    if pols and len(pols) < len(named) and set(pols) <= set(named): named = {p:named[p] for p in pols}
+    return [_pick(p, f, _polarisation) for p,f in named.items()],list(named)
 
 # %% ../nbs/06_regions.ipynb #bd51cad5
-_SAR_UNITS = dict(sar_db='dB', sar_linear='linear', sar_stretch8='stretch8')
+_SAR_UNITS = dict(sar_db='dB', sar_linear='linear', sar_amplitude='amplitude', sar_stretch8='stretch8')
 
-def radar(s1, # GeoTIFF of one or two bands; or a file for each polarisation, as sequence or dictionary
+def radar(s1, # GeoTIFF with VV and VH, or one of them; or a file for each polarisation, as sequence or dictionary
           pols=None, # polarisations in the order of the bands; None takes the names in the file, else VV, VH, or VH for one
-          units=None # 'dB', 'linear' or 'stretch8'; None tells by the numbers
+          units=None, # 'dB', 'linear', 'amplitude' or 'stretch8'; None tells by the numbers
+          nodata=None # the number that means no data, or False where everything is data; None goes by file and kind
          ) -> Radar:
     "Find the polarisations"
-    files,found = _sar_files(s1)
-    if not files: raise ShapeError('s1', 'no file', 'VV and VH, or one of them', 'Give a GeoTIFF, or a file for each polarisation.')
-    for f in dict.fromkeys(f for f,_ in files):
-        d = describe(f, name='sar/s1')
-        if d.kind == 'sar_grd': raise UnitsError(f, f'a raw product ({d.reasons[0]})', 'calibrated, terrain-corrected backscatter', _RECIPE)
-        units = units or _SAR_UNITS.get(d.kind)
-        if units is None: raise UnitsError(f, _said(d), 'backscatter in dB or linear power, or stretched to 8 bits', "Give the radar raster as s1, or pass sar_units='dB', 'linear' or 'stretch8'.")
-    check_option('sar_units', units, tuple(_SAR_UNITS.values()))
-    pols = ((pols,) if isinstance(pols, str) else tuple(pols)) if pols else tuple(found) if all(found) else ('VV','VH') if len(files) == 2 else ('VH',)
-    if len(pols) != len(files) or len(files) > 2: raise ShapeError('s1', f'{len(files)} band{"s"*(len(files) > 1)}' + (f' for pols={pols}' if len(files) < 3 else ''), 'VV and VH, or one of them', 'Give one or two bands (gdal_translate -b 1 -b 2), and their names as pols=. The ratio is computed later.')
-    if len(pols) == 2 and set(pols) != {'VV','VH'}: raise OptionError('pols', pols, "('VV','VH') in any order, or one polarisation", 'Give two bands of dual-polarised vertical transmission, or a single band.')
-    order = sorted(range(len(pols)), key=lambda i: pols[i] != 'VV')
-    return Radar([files[i] for i in order], tuple(pols[i] for i in order), units)
+    if units is not None: check_option('sar_units', units, tuple(_SAR_UNITS.values()))
+    pols = polarisations(pols) if pols else None
+    if isinstance(s1, (dict,list,tuple)) and not s1: raise ShapeError('s1', 'no file', 'VV and VH, or one of them', 'Give a GeoTIFF, or a file for each polarisation.')
+    files,found = _sar_files(s1, pols)
+    looks = {f:_backscatter(f, units, nodata) for f in dict.fromkeys(f for f,_ in files)}
+    d = _agreed(list(looks.values()), 's1')
+    _settled(list(looks.values()), dict(sar_units=units))
+    usual = ('VV','VH') if len(files) == 2 else ('VH',)
+    said = pols or (tuple(found) if all(found) else usual)
+    if len(said) != len(files) or len(files) > 2: raise ShapeError('s1', f'{len(files)} band{"s"*(len(files) > 1)}' + f' named {", ".join(map(str, found))}'*any(found) + (f' for pols={said}' if len(files) < 3 else ''), 'VV and VH, or one of them', 'Give one or two bands (gdal_translate -b 1 -b 2), and their names as pols=. The ratio is computed later.')
+    _contradiction(files[0][0], said, found)
+    if len(said) == 2 and set(said) != {'VV','VH'}: raise OptionError('pols', said, "('VV','VH') in any order, or one polarisation", 'Give two bands of dual-polarised vertical transmission, or a single band.')
+    order = sorted(range(len(said)), key=lambda i: said[i] != 'VV')
+    return Radar([files[i] for i in order], tuple(said[i] for i in order), _SAR_UNITS[d.kind], bool(pols) or all(found), {f:look.fill for f,look in looks.items()})
+
+def _backscatter(f, units, nodata):
+    "A file of backscatter, described; `UnitsError` where it is none"
+    name = f'sar/s1_{_radar_scale(f.stem) or ""}'
+    d = describe(f, name, nodata)
+    if d.kind == 'sar_grd': raise UnitsError(f, f'a raw product ({d.reasons[0]})', 'calibrated, terrain-corrected backscatter', _RECIPE)
+    told = {v:k for k,v in _SAR_UNITS.items()}.get(units)
+    d = _described(f, name, nodata, told, f'Pass sar_units= as one of {tuple(_SAR_UNITS.values())}, or convert the file.')
+    if d.kind not in _SAR_UNITS: raise UnitsError(f, _said(d), 'backscatter in dB, as power or amplitude, or stretched to 8 bits', "Give the radar raster as s1, or pass sar_units='dB', 'linear', 'amplitude' or 'stretch8'.")
+    return d
 
 # %% ../nbs/06_regions.ipynb #afd4cb15
-def _wkb(b, i=0):
-    "A GeoJSON geometry from well-known binary at byte `i`, without heights; and where it ends"
+_WKB = dict(enumerate('Point LineString Polygon MultiPoint MultiLineString MultiPolygon GeometryCollection CircularString CompoundCurve CurvePolygon MultiCurve MultiSurface Curve Surface PolyhedralSurface TIN Triangle'.split(), 1))
+
+def _wkb_head(b, i): # -> byte order, type, numbers of a point, where the content begins
     e = '<>'[b[i] == 0]
     kind, = struct.unpack_from(e+'I', b, i+1)
-    dims,kind,i = 2 + (0,1,1,2)[kind//1000],kind%1000,i+5
-    def count():
-        nonlocal i
-        i += 4
-        return struct.unpack_from(e+'I', b, i-4)[0]
-    if kind == 3:
-        rings = []
-        for _ in range(count()):
-            n = count()
-            rings.append(np.frombuffer(b, e+'f8', n*dims, i).reshape(n, dims)[:,:2].tolist())
-            i += 8*n*dims
-        return dict(type='Polygon', coordinates=rings),i
-    if kind not in (4,5,6,7): return None,i
+    code = kind & 0x1fffffff
+    dims = 2 + max((0,1,1,2)[code//1000], bool(kind & 1<<31) + bool(kind & 1<<30))
+    return e, _WKB.get(code%1000, f'type {code}'), dims, i + 5 + 4*bool(kind & 1<<29)
+
+def _wkb(b, i=0):
+    "A geometry from well-known binary at byte `i` as GeoJSON has it, without heights; and where it ends"
+    e,kind,dims,i = _wkb_head(b, i)
+    def count(i): return struct.unpack_from(e+'I', b, i)[0], i+4
+    def points(n, i): return np.frombuffer(b, e+'f8', n*dims, i).reshape(n, dims)[:,:2].tolist(), i + 8*n*dims
+    if kind == 'Point':
+        at,i = points(1, i)
+        return dict(type=kind, coordinates=at[0]), i
+    if kind in ('LineString','CircularString'):
+        at,i = points(*count(i))
+        return dict(type=kind, coordinates=at), i
+    n,i = count(i)
     parts = []
-    for _ in range(count()):
-        part,i = _wkb(b, i)
-        if part is None: return None,i
+    for _ in range(n):
+        part,i = points(*count(i)) if kind in ('Polygon','Triangle') else _wkb(b, i)
         parts.append(part)
-    return (dict(type='MultiPolygon', coordinates=[p['coordinates'] for p in parts]) if kind == 6 else dict(type='GeometryCollection', geometries=parts)),i
+    if kind in ('Polygon','Triangle'): return dict(type='Polygon', coordinates=parts), i
+    if kind == 'MultiPolygon': return dict(type=kind, coordinates=[p['coordinates'] for p in parts]), i
+    return dict(type=kind, geometries=parts), i
 
 # %% ../nbs/06_regions.ipynb #34083785
 _ENVELOPE = 0,32,48,48,64 # bytes, by the header's flag
 
 def _geopackage(path):
-    "[(geometry, properties)] of all feature tables of a GeoPackage, each with its CRS"
+    "[(geometry, properties, CRS)] of all feature tables of a GeoPackage"
     with contextlib.closing(sqlite3.connect(f'{Path(path).absolute().as_uri()}?mode=ro', uri=True)) as con:
         con.row_factory = sqlite3.Row
-        for t in con.execute('select table_name t, column_name c, organization o, organization_coordsys_id k, definition d from gpkg_geometry_columns join gpkg_spatial_ref_sys using (srs_id)').fetchall():
+        for t in con.execute('select table_name t, column_name c, srs_id s, organization o, organization_coordsys_id k, definition d from gpkg_geometry_columns join gpkg_spatial_ref_sys using (srs_id)').fetchall():
             crs = f'{t["o"]}:{t["k"]}' if t['o'].upper() == 'EPSG' else t['d']
             for row in con.execute('select * from "{}"'.format(t['t'].replace('"','""'))):
                 blob = row[t['c']]
-                if blob: yield _wkb(blob, 8 + _ENVELOPE[blob[3]>>1 & 7])[0],dict(row),crs
+                if blob: yield _gpkg_geometry(blob, t['s']),dict(row),crs
+
+def _gpkg_geometry(blob, srs):
+    if blob[:2] != b'GP' or blob[3] & 32: raise ValueError('a geometry that is none of GeoPackage 1.x')
+    own, = struct.unpack_from('<>'[not blob[3] & 1]+'i', blob, 4)
+    if own not in (srs, 0, -1): raise ValueError(f'a geometry in coordinate system {own}, in a table of {srs}')
+    return _wkb(blob, 8 + _ENVELOPE[blob[3]>>1 & 7])[0]
 
 def _geojson(path):
     "The same from a GeoJSON file: longitude and latitude, unless it has the old `crs` member"
     o = json.loads(Path(path).read_text(encoding='utf-8-sig'))
     crs = (o.get('crs') or {}).get('properties', {}).get('name', 'EPSG:4326')
-    for f in o['features'] if o['type'] == 'FeatureCollection' else [o]: yield f.get('geometry'),f.get('properties') or {},crs
+    if o['type'] == 'Topology': raise ValueError('TopoJSON, not GeoJSON')
+    for f in o['features'] if o['type'] == 'FeatureCollection' else [o]:
+        if f['type'] == 'Feature': yield f.get('geometry'),f.get('properties') or {},crs
+        else: yield f,{},crs
+
+# %% ../nbs/06_regions.ipynb #194659a8
+_NO_AREA = 'Point','LineString','MultiPoint','MultiLineString','CircularString','CompoundCurve','MultiCurve','Curve'
+
+def _rings(geometry, where): # -> [[ring]], a polygon's rings
+    "The polygons of a geometry"
+    kind = geometry['type'] if geometry else 'Point'
+    if kind in _NO_AREA: return []
+    if kind in ('Polygon','MultiPolygon'): found = [geometry['coordinates']] if kind == 'Polygon' else geometry['coordinates']
+    elif kind == 'CurvePolygon': found = [[_straight(r, where) for r in geometry['geometries']]]
+    elif kind in ('GeometryCollection','MultiSurface','PolyhedralSurface','TIN'): found = [p for part in geometry['geometries'] for p in _rings(part, where)]
+    else: raise LabelError(where, f'a geometry of type {kind}', 'polygons', 'Export polygons with straight edges: ogr2ogr -nlt MULTIPOLYGON.')
+    return [[_ring(r, where) for r in p] for p in found if p]
+
+def _straight(curve, where):
+    "The points of a curve without arcs"
+    if curve['type'] == 'LineString': return curve['coordinates']
+    if curve['type'] == 'CompoundCurve': return [xy for part in curve['geometries'] for xy in _straight(part, where)]
+    raise LabelError(where, f'a curved polygon ({curve["type"]})', 'polygons with straight edges', 'Turn its arcs into short lines: ogr2ogr -nlt CONVERT_TO_LINEAR out.gpkg in.gpkg.')
+
+def _ring(ring, where):
+    bad = [v for xy in ring for v in xy[:2] if not isinstance(v, (int,float)) or isinstance(v, bool) or not math.isfinite(v)]
+    if bad or any(len(xy) < 2 for xy in ring): raise UnreadableFile(where, f'a coordinate that is {bad[0]!r}' if bad else 'a point of one coordinate', 'two numbers for each point', 'Correct the geometry, for instance with the tool "Fix geometries" of QGIS.')
+    if len({tuple(xy[:2]) for xy in ring}) < 3: raise UnreadableFile(where, f'a ring of {len(ring)} points without an area', 'three different points at least', 'Correct or remove it.')
+    return [[float(v) for v in xy[:2]] for xy in ring]
 
 # %% ../nbs/06_regions.ipynb #80ea9e19
 def features(path, # .geojson, .json or .gpkg
@@ -320,38 +568,71 @@ def features(path, # .geojson, .json or .gpkg
     "The polygons of a file, with their classes"
     import rasterio
     from rasterio.crs import CRS
-    from rasterio.features import is_valid_geom
-    read = _geopackage if Path(path).suffix.lower() == '.gpkg' else _geojson
+    path = as_path(path)
+    read = _geopackage if path.suffix.lower() == '.gpkg' else _geojson
     try:
-        rows = [r for r in read(path) if r[0] and r[0]['type'] in ('Polygon','MultiPolygon','GeometryCollection') and is_valid_geom(r[0])]
+        rows = [(_rings(geometry, f'{path}, feature {i}'), p, crs) for i,(geometry,p,crs) in enumerate(read(path), 1)]
         with rasterio.Env(): crs = {c:CRS.from_user_input(c) for _,_,c in rows}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, struct.error, sqlite3.Error) as e: # a CRSError is a ValueError
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, MemoryError, struct.error, sqlite3.Error) as e: # a CRSError is a ValueError
         raise UnreadableFile(path, f'{type(e).__name__}: {e}', 'polygons as GeoJSON or GeoPackage', 'Export them again, for instance with QGIS or ogr2ogr.') from e
+    rows = [r for r in rows if r[0]]
     if not rows: raise LabelError(path, 'no polygon', 'polygons or multipolygons', 'Lines and points carry no area: draw the classes as polygons.')
     have = sorted({k for _,p,_ in rows for k in p})
     if attribute not in have: raise LabelError(path, f'attributes {", ".join(have) or "none"}', f'the class in {attribute!r}', 'Pass its name as attribute=.')
-    return [(geometry, str(p[attribute]), crs[c]) for geometry,p,c in rows if p.get(attribute) not in (None, '')]
+    return [(dict(type='MultiPolygon', coordinates=rings), _class_name(p[attribute], path, attribute), crs[c]) for rings,p,c in rows if not _nameless(p.get(attribute))]
+
+def _nameless(v): return v is None or (isinstance(v, str) and not v.strip()) or (isinstance(v, float) and math.isnan(v))
+
+def _class_name(v, path, attribute):
+    if not isinstance(v, (str,int,float)): raise LabelError(path, f'{attribute} = {v!r}', 'a name or a number as class', 'Pass the attribute that holds the class as attribute=.')
+    return str(v)
 
 # %% ../nbs/06_regions.ipynb #d7a719dd
 class Polygons:
     "Classes of polygons, burnt into a grid a strip at a time; where two overlap, the later in the file wins"
     def __init__(self, path, grid:Grid, attribute='class', classes=None): # names to take, in the order of the labels; None takes all, sorted
         from rasterio.features import bounds
-        from rasterio.warp import transform_geom
         rows = features(path, attribute)
-        self.grid,self.classes = grid,tuple(classes or sorted({name for _,name,_ in rows}))
-        try: shapes = [(transform_geom(crs, grid.crs, geometry), self.classes.index(name)) for geometry,name,crs in rows if name in self.classes]
-        except (*_gdal_errors(), ValueError) as e: raise PairError(path, f'polygons that have no place in {grid.crs.to_string()} ({_why(e, path)})', f'polygons on {grid}', 'Check their CRS: GeoJSON without a crs member is longitude and latitude.') from e
-        self.shapes = [(s, k, bounds(s)) for s,k in shapes]
+        names = sorted({name for _,name,_ in rows})
+        self.grid,self.classes = grid,tuple(classes or names)
+        if unknown := [c for c in self.classes if c not in names]: raise LabelError(path, f'no polygon of class {", ".join(map(repr, unknown))}, but of {", ".join(names)}', 'names that occur', 'Correct classes=, or leave it out to take all.')
+        rows = [r for r in rows if r[1] in self.classes]
+        for geometry,_,crs in rows: _check_degrees(path, geometry, crs)
+        self.shapes = [(s, self.classes.index(name), bounds(s)) for (_,name,_),s in zip(rows, _on_grid(path, rows, grid))]
+        if crossed := sum(_crosses_itself(r) for g_,_,_ in rows for p in g_['coordinates'] for r in p): warnings.warn(f'{path}: {crossed} polygons cross themselves; what they enclose twice is left out.')
         if not self._in(grid): raise PairError(path, f'no polygon of {", ".join(self.classes)} inside', f'polygons on {grid}', 'Check the CRS of the polygons (GeoJSON is longitude and latitude), and the place.')
     def _in(self, grid):
         w,s,e,n = grid.bounds
         return [(shape, k) for shape,k,b in self.shapes if b[0] < e and b[2] > w and b[1] < n and b[3] > s]
     def read(self, top, n): # first row, rows -> int16 [n,W], -1 = no class
         from rasterio.features import rasterize
-        part = Grid(self.grid.crs, self.grid.transform*type(self.grid.transform).translation(0, top), n, self.grid.width)
+        part = _part(self.grid, top, 0, n, self.grid.width)
         inside = self._in(part)
         return rasterize(inside, (n,part.width), fill=-1, transform=part.transform, dtype='int16') if inside else np.full((n,part.width), -1, np.int16)
+
+_PLACE = 'Check their CRS: GeoJSON without a crs member is longitude and latitude.'
+
+def _check_degrees(path, geometry, crs):
+    xy = np.array([v for p in geometry['coordinates'] for r in p for v in r])
+    if crs.is_geographic and (abs(xy[:,0]).max() > 360 or abs(xy[:,1]).max() > 90): raise PairError(path, f'coordinates like {xy[0,0]:.10g}, {xy[0,1]:.10g}, which are no degrees', f'longitude and latitude in {crs.to_string()}', _PLACE)
+
+def _on_grid(path, rows, grid):
+    "The geometries in the grid's projection"
+    from rasterio.warp import transform_geom
+    try: shapes = [transform_geom(crs, grid.crs, geometry) for geometry,_,crs in rows]
+    except (*_gdal_errors(), ValueError) as e: raise PairError(path, f'polygons that have no place in {grid.crs.to_string()} ({_why(e, path)})', f'polygons on {grid}', _PLACE) from e
+    if not all(math.isfinite(v) for s in shapes for p in s['coordinates'] for r in p for xy in r for v in xy): raise PairError(path, f'polygons that have no place in {grid.crs.to_string()}', f'polygons on {grid}', _PLACE)
+    return shapes
+
+def _crosses_itself(ring, most=1500): # longer rings are not looked at
+    "Whether two edges of a ring cross"
+    p = np.array(ring)
+    if len(p) > most: return False
+    if (p[0] == p[-1]).all(): p = p[:-1]
+    q = np.roll(p, -1, 0)
+    def side(a, b, c): return np.sign((b[...,0]-a[...,0])*(c[...,1]-a[...,1]) - (b[...,1]-a[...,1])*(c[...,0]-a[...,0]))
+    a,b,c,d = p[:,None],q[:,None],p[None],q[None]
+    return bool(((side(a, b, c)*side(a, b, d) < 0) & (side(c, d, a)*side(c, d, b) < 0)).any())
 
 # %% ../nbs/06_regions.ipynb #ba6a3832
 def _codes(path, most=256):
@@ -364,16 +645,25 @@ def _codes(path, most=256):
             if len(found) > most: raise LabelError(path, f'more than {most} different values', 'a raster of class codes', 'Give a classification, not an image.')
         return sorted(found - {d.nodata})
 
+def _one_band(path, error, what, do):
+    "Refuse pictures and stacks where one band of codes is needed"
+    with _placed(path) as d:
+        colours = {c.name for c in d.colorinterp}
+        if d.count > 2 or (d.count == 2 and d.colorinterp[1].name != 'alpha'): raise error(path, f'{d.count} bands' + ' of colour'*({'red','green','blue'} <= colours), what, do)
+        if d.driver == 'JPEG': raise error(path, 'a JPEG, whose codes are changed by its compression', what, 'Export it as GeoTIFF or PNG.')
+
 class Codes:
     "An integer raster as class numbers on a grid"
     def __init__(self, path, grid:Grid, classes=None): # {code: name}, or names of the codes from 0; None takes the codes that occur
-        with _placed(path) as d:
-            if d.count > 1 and d.colorinterp[-1].name != 'alpha': raise LabelError(path, f'{d.count} bands', 'one band of class codes', 'Extract it (gdal_translate -b 1); a coloured map has lost its codes.')
-        table = classes if isinstance(classes, dict) else dict(enumerate(classes)) if classes else {k:str(k) for k in _codes(path)}
+        _one_band(path, LabelError, 'one band of class codes', 'Extract it (gdal_translate -b 1); a coloured map has lost its codes.')
+        codes = _codes(path, 2**16 if classes else 256)
+        table = classes if isinstance(classes, dict) else dict(enumerate(classes)) if classes else {k:str(k) for k in codes}
+        if not set(table) & set(codes): raise LabelError(path, f'codes {", ".join(map(str, codes[:9])) or "none"}', f'some of {", ".join(map(str, table))}', 'Correct the codes in classes=.')
         self.classes = tuple(dict.fromkeys(table.values()))
         self.keys = np.array(sorted(table))
         self.to = np.array([self.classes.index(table[k]) for k in self.keys], np.int16)
-        self.layer = Layer(path, [1], grid, 'nearest')
+        with _placed(path) as d: fill = fill_of('labels', d)
+        self.layer = Layer(path, [1], grid, 'nearest', fill=fill)
         _overlap(path, self.layer.d, grid)
     def read(self, top, n): # first row, rows -> int16 [n,W], -1 = no class
         (x,),ok = self.layer.read(top, n)
@@ -392,22 +682,60 @@ def _overlap(path, d, grid):
 
 # %% ../nbs/06_regions.ipynb #3f8bd1a3
 SCL_CLOUD = {8:THICK, 9:THICK, 10:THIN}
+_SCHEMES = "Pass cloud_scheme='scl' or 'mask', the codes of clouds as cloud_scheme={4} or {1:'thick', 2:'thin'}, or cloud_threshold=40 for a probability of 40 % and above."
 
+def _cloud_table(scheme): # -> {code: kind} or None for the schemes by name
+    "Cloud codes as the caller wrote them"
+    kinds,bad = dict(thin=THIN, thick=THICK),OptionError('cloud_scheme', repr(scheme), "'scl', 'mask', 'probability', codes of clouds, or {code: 'thin' or 'thick'}", _SCHEMES)
+    if scheme is None or isinstance(scheme, str):
+        if scheme not in (None,'scl','mask','probability'): raise bad
+        return None
+    try: table = {k:kinds.get(v) for k,v in scheme.items()} if isinstance(scheme, dict) else {k:THICK for k in scheme}
+    except TypeError: raise bad from None
+    if not table or None in table.values() or not all(isinstance(k, Integral) and not isinstance(k, bool) for k in table): raise bad
+    return {int(k):v for k,v in table.items()}
+
+def _names_scl(d): return any(re.search('(?<![A-Za-z])SCL(?![A-Za-z])', s or '', re.I) for s in (Path(d.name).stem, d.descriptions[0]))
+
+def _scheme(path, codes, scl):
+    "The scheme that a raster of codes speaks, or `OptionError`"
+    if scl and set(codes) <= set(range(12)): return 'scl'
+    if not scl and (set(codes) <= {0,1} or set(codes) <= {0,255}): return 'mask'
+    raise OptionError('cloud_scheme', f'None for {Path(path).name} with values {", ".join(map(str, codes[:12]))}', 'a mask (0 and 1, or 0 and 255), a file named SCL with classes 0 to 11, or a word on what its codes mean', _SCHEMES)
+
+# %% ../nbs/06_regions.ipynb #9c31b649
 class CloudMask:
     "A cloud product as CLEAR, THIN and THICK on a grid"
-    def __init__(self, path, grid:Grid, threshold=None): # cloudy at this value and above; None for a mask or SCL
-        self.threshold,self.layer = threshold,Layer(path, [1], grid, 'nearest')
+    def __init__(self, path, grid:Grid, threshold=None, # cloudy at this value and above; None for codes
+                 scheme=None): # 'scl', 'mask', 'probability', codes of clouds, or {code: 'thin' or 'thick'}; None goes by the file
+        path = as_path(path)
+        _one_band(path, OptionError, 'one band of a cloud product', 'Extract it: gdal_translate -b 1.')
+        with _placed(path) as d: scl,kind,fill = _names_scl(d),np.dtype(d.dtypes[0]).kind,fill_of('mask', d)
+        self.table = _cloud_table(scheme)
+        self.threshold,self.layer = threshold,Layer(path, [1], grid, 'nearest', fill=fill)
         _overlap(path, self.layer.d, grid)
-        if threshold is not None: return
-        codes = set(_codes(path))
-        self.scl = not codes <= {0,1,255}
-        if self.scl and not codes <= set(range(12)): raise OptionError('cloud_threshold', f'None for values up to {max(codes)}', 'a mask (0 and 1, or 0 and 255), SCL classes (0 to 11), or a threshold', 'Pass cloud_threshold=40 for a probability of 40 % and above.')
-        self.table = np.zeros(256, np.uint8)
-        for k,v in (SCL_CLOUD if self.scl else {1:THICK, 255:THICK}).items(): self.table[k] = v
+        if threshold is not None: return _check_threshold(path, threshold, scheme, scl)
+        if scheme == 'probability' or kind == 'f': raise OptionError('cloud_threshold', f'None for {self.layer.dtype} numbers', 'the value from which a pixel is cloudy', 'Pass cloud_threshold=40 for percent, cloud_threshold=0.4 for probabilities up to 1.')
+        codes = _codes(path)
+        self.scl = self.table is None and (scheme or _scheme(path, codes, scl)) == 'scl'
+        if self.scl and not set(codes) <= set(range(12)): raise OptionError('cloud_scheme', f"'scl' for values {', '.join(map(str, codes[:12]))}", 'classes 0 to 11', _SCHEMES)
+        if self.table is None: self.table = SCL_CLOUD if self.scl else {k:THICK for k in codes if k}
     def read(self, top, n): # first row, rows -> uint8 kinds [n,W], bool where known
         (x,),ok = self.layer.read(top, n)
         if self.threshold is not None: return np.where(x >= self.threshold, THICK, CLEAR).astype(np.uint8),ok
-        return self.table[x],ok & (x > 0) if self.scl else ok
+        kinds = np.full(x.shape, CLEAR, np.uint8)
+        for k,v in self.table.items(): kinds[x == k] = v
+        return kinds,ok & (x > 0) if self.scl else ok
+
+def _check_threshold(path, threshold, scheme, scl):
+    "Refuse a threshold that the numbers of a probability can't be compared with"
+    if scheme not in (None,'probability') or scl: raise OptionError('cloud_threshold', f'{threshold:g} beside ' + (f'cloud_scheme={scheme!r}' if scheme else f'{path.name}, a scene classification'), 'a threshold for a probability, or codes', 'Leave one of them out.')
+    with _whole_reads(path), _placed(path) as d:
+        if re.fullmatch('cs(_cdf)?', d.descriptions[0] or '', re.I): raise OptionError('cloud_mask', f'a band named {d.descriptions[0]} (Cloud Score+, where 1 is clear)', 'a probability of cloud', 'Give 1 minus the score.')
+        top = max(float(np.nanmax(x)) if (x := np.where(np.isfinite(v := d.read(1, window=w)) & (v != (d.nodata if d.nodata is not None else -1)), v, 0)).size else 0 for _,w in d.block_windows(1))
+    percent,whole = threshold > 1,np.dtype(d.dtypes[0]).kind in 'iu'
+    if percent and not whole and top <= 1: raise OptionError('cloud_threshold', f'{threshold:g} for probabilities up to {top:.3g}', 'a threshold between 0 and 1', f'Pass cloud_threshold={threshold/100:g}.')
+    if not percent and top > 1: raise OptionError('cloud_threshold', f'{threshold:g} for probabilities up to {top:.3g}', 'a threshold in the unit of the file', f'Pass cloud_threshold={threshold*100:g} for percent.')
 
 # %% ../nbs/06_regions.ipynb #23a2bbac
 @dataclass
@@ -435,7 +763,8 @@ class Plan:
         return [(i, min(n, i+step)) for i in range(0, n, step)]
 
 # %% ../nbs/06_regions.ipynb #b1637094
-def _layers(files, grid, **kw): return [Layer(f, [b for _,b in part], grid, **kw) for f,part in itertools.groupby(files, lambda v: v[0])]
+def _layers(source, grid, **kw): # source: `Optical` or `Radar`
+    return [Layer(f, [b for _,b in part], grid, fill=source.fills.get(f), **kw) for f,part in itertools.groupby(source.files, lambda v: v[0])]
 
 def _read(layers, top, n):
     xs,oks = zip(*(l.read(top, n) for l in layers))
@@ -455,7 +784,7 @@ def _cut(p, r0, r1): # rows of windows
     "Patches of a strip, what is known of each, and how many were skipped and why"
     top,n = r0*p.stride,(r1-r0-1)*p.stride + p.size
     (opt,a),(sar,b) = _read(p.opt, top, n),_read(p.sar, top, n)
-    sky,c = p.clouds.read(top, n) if p.clouds else (None,True)
+    sky,c = p.clouds.read(top, n) if p.clouds else (None,np.ones_like(a))
     row,col = np.meshgrid(np.arange(r0, r1)*p.stride, np.arange(p.shape[1])*p.stride, indexing='ij')
     bad = np.zeros(row.shape) if (ok := a & b & c).all() else _windows(~ok[None], p).mean((2,3,4))
     across = np.logical_or(*(v//p.block != (v + p.size-1)//p.block for v in (row,col))) if p.block else np.zeros(row.shape, bool)
@@ -464,8 +793,18 @@ def _cut(p, r0, r1): # rows of windows
     rows = dict(row=row[keep], col=col[keep], invalid=bad[keep])
     if p.labels: rows['label'],rows['purity'] = _majority(take(p.labels.read(top, n))[:,0], len(p.labels.classes))
     if p.clouds: rows.update(_sky(take(sky)[:,0], p.min_cover))
-    skipped = {'across blocks':int(across.sum()), 'invalid':int((bad > p.max_invalid)[~across].sum()), 'pixels without optical data':int((~a).sum()), 'pixels without radar data':int((~b).sum())}
+    skipped = {'across blocks':int(across.sum()), 'invalid':int((bad > p.max_invalid)[~across].sum()), **_causes(p, across, bad, optical=a, radar=b, clouds=c),
+               'pixels without optical data':int((~a).sum()), 'pixels without radar data':int((~b).sum())}
     return p.scale(take(opt)),_packed(take(sar)),rows,skipped
+
+# %% ../nbs/06_regions.ipynb #df498fb3
+def _causes(p, across, bad, **known): # which pixels each input knows [h,w]
+    "How many windows each input made invalid"
+    out = (bad > p.max_invalid) & ~across
+    alone = {k:out & (_windows(~ok[None], p).mean((2,3,4)) > p.max_invalid) if out.any() else out for k,ok in known.items()}
+    rest = out & ~np.logical_or.reduce(list(alone.values()))
+    found = {f'invalid in {k}':int(v.sum()) for k,v in alone.items() if k != 'clouds' or p.clouds}
+    return {**found, 'invalid together':int(rest.sum())}
 
 # %% ../nbs/06_regions.ipynb #d17b77dd
 def _packed(sar): # [k,P,h,w] -> uint8 as it is, floats as float16 without NaN
@@ -486,7 +825,10 @@ def _header(path, n, shape, dtype):
         np.lib.format.write_array_header_1_0(f, dict(descr=np.dtype(dtype).str, fortran_order=False, shape=(n,*shape)))
 
 def _append(path, data):
-    with open(path, 'ab') as f: f.write(data)
+    with open(path, 'ab') as f:
+        f.write(data)
+        f.flush()
+        os.fsync(f.fileno()) # before a note counts on it
 
 # %% ../nbs/06_regions.ipynb #ea05835b
 _COLUMNS = 'id','row','col','x','y','label','purity','invalid','cover','kind'
@@ -494,20 +836,37 @@ _COLUMNS = 'id','row','col','x','y','label','purity','invalid','cover','kind'
 def _begin(work, key, p):
     "The state to go on from"
     note,files = work/'region.json',('opt.npy','sar.npy','manifest.csv')
-    state = json.loads(note.read_text()) if note.is_file() else {}
-    if state.get('key') == key and all((work/f).is_file() and (work/f).stat().st_size >= state['sizes'][f] for f in files):
+    state = _note(note)
+    if state.get('key') == key and _whole_state(state, work, files):
         for f in files: os.truncate(work/f, state['sizes'][f])
         return state
+    _check_workplace(work)
     for f in work.iterdir():
         if f.name != 'lock': f.unlink()
     for name,a in zip(files, _empty(p)): _header(work/name, 0, a.shape[1:], a.dtype)
     (work/'manifest.csv').write_text(','.join(_COLUMNS) + '\n')
     return dict(key=key, strips=0, patches=0, skipped={}, sizes={f:(work/f).stat().st_size for f in files})
 
+_FILES = 'region.json','meta.json','manifest.csv','opt.npy','sar.npy','cover.npy','kind.npy'
+
+def _note(path):
+    "What a note says; nothing where it is torn or somebody else's"
+    try: state = json.loads(path.read_text())
+    except (OSError, ValueError): return {}
+    return state if isinstance(state, dict) else {}
+
+def _whole_state(state, work, files):
+    try: return all(isinstance(state[k], int) for k in ('strips','patches')) and isinstance(state['skipped'], dict) and all((work/f).stat().st_size >= int(state['sizes'][f]) for f in files)
+    except (KeyError, TypeError, ValueError, OSError): return False
+
+def _check_workplace(work):
+    "`OutputError` where the place of a job holds what no job leaves"
+    strange = sorted(f.name for f in work.iterdir() if not (f.is_file() and (f.name in (*_FILES,'lock') or f.name.startswith('.region.json-'))))
+    if strange: raise OutputError(work, ', '.join(strange[:3]), 'room for the job: nothing, or what a killed job left', 'Move it away, or choose another place.')
+
 def _empty(p):
-    one = lambda l: l.d.dtypes[0]
-    opt = p.scale(np.empty((0,3,p.size,p.size), one(p.opt[0])))
-    return opt,_packed(np.empty((0,sum(len(l.bands) for l in p.sar),p.size,p.size), one(p.sar[0])))
+    opt = p.scale(np.empty((0,3,p.size,p.size), p.opt[0].dtype))
+    return opt,_packed(np.empty((0,sum(len(l.bands) for l in p.sar),p.size,p.size), p.sar[0].dtype))
 
 # %% ../nbs/06_regions.ipynb #1f828d00
 def _rows(p, rows):
@@ -546,9 +905,9 @@ def _finish(work, state, p, classes, **about):
     number = {c:i for i,c in enumerate(classes)}
     groups = [f'{p.name}-b{r//p.block}.{c//p.block}' for r,c in zip(t.row, t.col)] if p.block else None
     s = PairedScenes(**arrays, labels=[number.get(c, -1) for c in t.label], classes=classes, ids=t.id.tolist(), groups=groups, crs=p.grid.crs.to_string(), transform=tuple(p.grid.transform)[:6], **about)
-    rest = {f.name:getattr(s, f.name) for f in fields(s) if f.name not in arrays and f.name != '_fp'}
+    rest = {k:v for k,v in s._content().items() if k not in arrays}
     fingerprint = digest({**rest, **{k:_entry(work/f'{k}.npy') for k in arrays}})
-    write_json(work/'meta.json', dict(kind='PairedScenes', fingerprint=fingerprint, sizes={f.name:f.stat().st_size for f in work.glob('*.npy')}, fields={**rest, 'labels':s.labels.tolist()}))
+    write_json(work/'meta.json', set_meta(s, arrays, {f.name:f.stat().st_size for f in work.glob('*.npy')}, fingerprint))
 
 # %% ../nbs/06_regions.ipynb #8fe5657d
 def _check_cut(size, stride, block, max_invalid, purity, min_cover, resolution, strip):
@@ -562,11 +921,19 @@ def _check_cut(size, stride, block, max_invalid, purity, min_cover, resolution, 
 
 def _check_names(classes, threshold):
     "Names as a list or {code: name}"
-    if not (threshold is None or isinstance(threshold, Real) and math.isfinite(threshold)): raise OptionError('cloud_threshold', repr(threshold), 'a number', 'Pass cloud_threshold=40 for a probability of 40 % and above.')
+    if not (threshold is None or isinstance(threshold, Real) and not isinstance(threshold, bool) and math.isfinite(threshold)): raise OptionError('cloud_threshold', repr(threshold), 'a number', 'Pass cloud_threshold=40 for a probability of 40 % and above.')
     if isinstance(classes, str): classes = [classes]
     table = classes if isinstance(classes, dict) else dict(enumerate(classes or ()))
     if not all(isinstance(k, Integral) and isinstance(v, str) and v for k,v in table.items()): raise OptionError('classes', classes, 'names, or {code: name}, codes being whole numbers', "Pass classes={10:'lake', 20:'wood'}.")
+    if not isinstance(classes, dict) and len(set(table.values())) < len(table): raise OptionError('classes', classes, 'each name once', "Pass classes=('lake','wood'), or {10:'lake', 20:'lake'} for two codes of one class.")
     return classes
+
+_VECTORS = {'.shp':'an ESRI Shapefile', '.kml':'KML', '.kmz':'zipped KML', '.gml':'GML', '.fgb':'FlatGeobuf', '.topojson':'TopoJSON', '.gdb':'a file geodatabase', '.parquet':'GeoParquet', '.gpx':'GPX', '.dxf':'DXF'}
+
+def _check_labels(labels):
+    "Say what vector files of other formats are, and how to convert them"
+    if what := labels and _VECTORS.get(labels.suffix.lower()):
+        raise LabelError(labels, what, 'polygons as GeoJSON or GeoPackage (.geojson, .json, .gpkg), or a raster of codes', f'Convert it: ogr2ogr {labels.stem}.gpkg {labels.name}, or export it from QGIS.')
 
 def _check_swapped(path, layers, height):
     x = np.concatenate([_read(layers, t, 1)[0].reshape(2, -1) for t in np.linspace(0, height-1, 16).astype(int)], 1)
@@ -574,19 +941,19 @@ def _check_swapped(path, layers, height):
     if vv < vh: raise PairError(path, f'a first band that is {vh-vv:.1f} weaker than the second', 'VV, then VH, which is weaker', "Pass pols=('VH','VV'), or pols=('VV','VH') if this is right.")
 
 # %% ../nbs/06_regions.ipynb #3f8aa9f1
-def _plan(o, r, labels, cloud_mask, cloud_threshold, classes, attribute, resolution, resampling, told, **cut):
+def _plan(o, r, labels, cloud_mask, cloud_threshold, cloud_scheme, classes, attribute, resolution, resampling, **cut):
     "Lay everything on the grid that all inputs share"
     with _placed(o.files[0][0]) as d: grid = metric_grid(d, resolution)
     for f in dict.fromkeys(f for f,_ in o.files + r.files):
         with _placed(f) as d: grid = _overlap(f, d, grid)
     if min(grid.height, grid.width) < cut['size']: raise ShapeError('overlap of s1 and s2', f'{grid.height}×{grid.width} pixels', f'room for one patch of {cut["size"]}×{cut["size"]}', 'Give larger scenes, or smaller patches.')
-    opt = _layers(o.files, grid, resampling=resampling, empty=None if o.units == 'optical8' else 0)
-    sar = _layers(r.files, grid, resampling=resampling, **({} if r.units == 'stretch8' else dict(units=r.units, empty=0)))
-    if len(r.pols) == 2 and not told and r.units != 'stretch8': _check_swapped(r.files[0][0], sar, grid.height)
-    vector = labels is not None and Path(labels).suffix.lower() in ('.geojson','.json','.gpkg')
+    opt = _layers(o, grid, resampling=resampling)
+    sar = _layers(r, grid, resampling=resampling, units=None if r.units == 'stretch8' else r.units)
+    if len(r.pols) == 2 and not r.told and r.units != 'stretch8': _check_swapped(r.files[0][0], sar, grid.height)
+    vector = labels is not None and labels.suffix.lower() in ('.geojson','.json','.gpkg')
     if vector and isinstance(classes, dict): raise OptionError('classes', classes, 'names, since polygons carry no codes', f'Pass classes={list(classes.values())}.')
     lab = None if labels is None else Polygons(labels, grid, attribute, classes) if vector else Codes(labels, grid, classes)
-    clouds = None if cloud_mask is None else CloudMask(cloud_mask, grid, cloud_threshold)
+    clouds = None if cloud_mask is None else CloudMask(cloud_mask, grid, cloud_threshold, cloud_scheme)
     return Plan(grid, opt, sar, scale=o.scale, labels=lab, clouds=clouds, **cut)
 
 # %% ../nbs/06_regions.ipynb #b09fba6c
@@ -595,16 +962,15 @@ def _kept(out, key, overwrite):
     if out.is_symlink() and not out.exists(): raise OutputError(out, 'a link that leads nowhere', 'a new folder', 'Remove it, or choose another place.')
     if not out.exists() or (out.is_dir() and not any(out.iterdir())): return
     note = out/'region.json'
-    try: same = json.loads(note.read_text())['key'] == key
-    except (OSError, ValueError, KeyError, TypeError): same = False # a torn note is nobody's result
-    if same: return _opened(out)
+    if _note(note).get('key') == key and (out/'meta.json').is_file(): return _opened(out)
     if not note.is_file(): raise OutputError(out, 'something that is no region', 'a new folder', 'Choose another place.')
+    _check_free(out, _FILES)
     if not overwrite: raise OutputError(out, 'pairs cut from other files or with other arguments', 'a new folder, or the same job', 'Choose another place, or pass overwrite=True.')
 
 def _opened(out):
-    s = PairedScenes.load(out)
-    s.skipped = json.loads((out/'region.json').read_text())['skipped']
-    return s
+    skipped = _note(out/'region.json').get('skipped')
+    if not isinstance(skipped, dict): raise StoreError(out/'region.json', 'no counts of what was skipped', 'the note of a region', 'Cut it again with overwrite=True.')
+    return PairedScenes.load(out).noted(skipped=skipped)
 
 def _stamp(f):
     try: s = Path(f).stat()
@@ -615,18 +981,30 @@ def _stamp(f):
 def _workplace(out):
     work = out.with_name(out.name + '.part')
     try:
-        work.mkdir(parents=True, exist_ok=True)
-        with _locked(work/'lock'): yield work
+        out.parent.mkdir(parents=True, exist_ok=True)
+        for p in debris(out.parent, out.name): _remove(p)
+        if work.is_symlink() or (work.exists() and not work.is_dir()): raise OutputError(work, 'a file or a link', 'room for the job', 'Move it away, or choose another place.')
+        work.mkdir(exist_ok=True)
+        with locked(work/'lock'): yield work
     except IrmError:
-        shutil.rmtree(work, ignore_errors=True)
+        _clear(work)
         raise
     except OSError as e: raise OutputError(work, e.strerror or e, 'a place that can be written, with room for the patches', 'Make room, or choose another place; called again, the job goes on from where it stopped.') from e
 
+def _clear(work):
+    "Remove a job's own files, and its folder if nothing else is in it"
+    if not work.is_dir() or work.is_symlink(): return
+    for f in work.iterdir():
+        if f.is_file() and (f.name in (*_FILES,'lock') or f.name.startswith('.region.json-')): f.unlink(missing_ok=True)
+    with contextlib.suppress(OSError): work.rmdir()
+
 def _into_place(work, out):
+    "Make the finished work the result; one that is replaced goes once its successor is on the disk"
     (work/'lock').unlink(missing_ok=True)
-    if out.exists(): out.rename(old := out.with_name(out.name + '.old.part'))
-    work.rename(out)
-    if (old := out.with_name(out.name + '.old.part')).exists(): shutil.rmtree(old)
+    _sync(work)
+    if out.exists(): _check_free(out, _FILES)
+    _exchanged(work, out)
+    _sync_folder(out.parent)
 
 # %% ../nbs/06_regions.ipynb #7e45e3f4
 def _work(out, key, overwrite, progress, plan, about):
@@ -657,31 +1035,49 @@ def region(s1, # Sentinel-1, calibrated and terrain-corrected: GeoTIFF (VV, VH, 
            classes=None, # polygons: names to take; raster: {code: name}, or names of the codes from 0
            attribute='class', # of polygons, that holds the class
            min_cover=.05, # share of cloud from which a patch counts as cloudy
-           cloud_threshold=None, # cloudy at this value and above, for a probability raster
+           cloud_threshold=None, # cloudy at this value and above, in the unit of a probability raster
+           cloud_scheme=None, # what codes mean: 'scl', 'mask', codes of clouds, or {code: 'thin' or 'thick'}; None goes by the file's name and values
            block=None, # pixels on a side of a group; None takes eight patches, 0 makes no groups
            name=None, # first part of the ids; None takes the optical file's
-           pols=None, # polarisations in the order of the bands; None takes what the files say
+           pols=None, # polarisations in the order of the bands, or some of those that the file names; None takes what the files say
            order=None, # of the optical bands: 'RGB', 'BGR', or their names; None takes what the file says
            sar_units=None, opt_units=None, offset=None, # see `radar` and `optical`; None tells by numbers and metadata
+           nodata=None, # the number that means no data, or False where everything is data; {'s1':…, 's2':…} for one of both; None goes by file and kind
            resampling='bilinear', # rasterio's name
            strip=4<<20, # pixels held at once
            overwrite=False, # replace other pairs at `out`
            progress=True # show a bar
           ) -> PairedScenes: # memory maps; `skipped` counts windows by reason
     "Cut two scenes into labelled, co-registered pairs"
-    stride,block,classes = size if stride is None else stride,8*size if block is None else block,_check_names(classes, cloud_threshold)
+    stride,block = size if stride is None else stride,8*size if block is None else block
+    classes,labels,cloud_mask = _check_names(classes, cloud_threshold),*(None if f is None else as_path(f) for f in (labels, cloud_mask))
     cut = dict(size=size, stride=stride, block=block, max_invalid=max_invalid, purity=purity, min_cover=min_cover)
     _check_cut(**cut, resolution=resolution, strip=strip)
-    o,r = optical(s2, order, offset, opt_units),radar(s1, pols, sar_units)
-    cloud_mask = o.scl if cloud_mask is None else cloud_mask
-    cut['name'] = re.sub(r'[^\w.]+', '_', str(name or '') or (Path(s2).stem if isinstance(s2, (str,Path)) else o.files[0][0].stem))
-    inputs = [f for f,_ in o.files + r.files] + [Path(f) for f in (labels, cloud_mask) if f is not None]
-    args = dict(resolution=resolution, resampling=resampling, classes=classes, attribute=attribute, cloud_threshold=cloud_threshold, strip=strip)
-    key = digest(dict(version=1, **cut, **args, opt=[b for _,b in o.files], units=o.units, offset=o.offset, sar=[b for _,b in r.files], pols=r.pols, sar_units=r.units, inputs=[_stamp(f) for f in inputs]))
-    out = Path(out).expanduser() if out else store_home()/'regions'/key[:16]
-    told = bool(pols) or all(_sar_files(s1)[1])
+    _check_labels(labels)
+    _cloud_table(cloud_scheme)
+    s1_nodata,s2_nodata = _nodata_of(nodata)
+    o,r = optical(s2, order, offset, opt_units, s2_nodata),radar(s1, pols, sar_units, s1_nodata)
+    if cloud_mask is None: cloud_mask,cloud_scheme = o.scl,cloud_scheme or (o.scl and 'scl')
+    cut['name'] = re.sub(r'[^\w.]+', '_', str(name or '') or (as_path(s2).stem if isinstance(s2, (str,Path)) else o.files[0][0].stem))[:120]
+    inputs = [f for f,_ in o.files + r.files] + [f for f in (labels, cloud_mask) if f is not None]
+    args = dict(resolution=resolution, resampling=resampling, classes=classes, attribute=attribute, cloud_threshold=cloud_threshold, cloud_scheme=cloud_scheme, strip=strip)
+    said = dict(opt=[b for _,b in o.files], units=o.units, offset=o.offset, white=o.white, sar=[b for _,b in r.files], pols=r.pols, sar_units=r.units, nodata=[repr(v) for v in (s1_nodata, s2_nodata)])
+    key = digest(dict(version=2, **cut, **{**args, 'cloud_scheme':repr(cloud_scheme)}, **said, inputs=[_stamp(f) for f in inputs]))
+    out = as_path(out) if out else store_home()/'regions'/key[:16]
     about = dict(pols=r.pols, sar_units='stretch8' if r.units == 'stretch8' else 'dB')
-    return _kept(out, key, overwrite) or _work(out, key, overwrite, progress, lambda: _plan(o, r, labels, cloud_mask, told=told, **args, **cut), about)
+    def plan(): return _plan(o, r, labels, cloud_mask, **args, **cut)
+    return _complete(_kept(out, key, overwrite) or _work(out, key, overwrite, progress, plan, about))
+
+def _nodata_of(nodata):
+    "(radar's, optical's) number that means no data"
+    if not isinstance(nodata, dict): return _nodata(nodata),_nodata(nodata)
+    for k in nodata: check_option('nodata', k, ('s1','s2'))
+    return _nodata(nodata.get('s1')),_nodata(nodata.get('s2'))
+
+def _complete(pairs):
+    "The pairs; classes that none of them has are named in a warning"
+    if lost := [c for c,n in zip(pairs.classes, pairs.counts) if not n]: warnings.warn(f'no patch of class {", ".join(lost)}: its area is too small or lies elsewhere, or purity= is too high')
+    return pairs
 
 # %% ../nbs/06_regions.ipynb #e276a66c
 def corners(pairs) -> np.ndarray: # rows and columns of the upper-left pixels, int [N,2]
@@ -710,17 +1106,30 @@ def stitch(pairs, # of `region`
     return out
 
 # %% ../nbs/06_regions.ipynb #fd2f7c9a
+def _patch_names(pairs):
+    "`<class>/<id>` of each pair, as names of files that stay in their folder and differ from each other"
+    safe = [file_name(re.sub(r'[\\/:*?"<>|]', '_', c), 'class') for c in pairs.classes] + ['unlabelled']
+    if len({c.casefold() for c in safe}) < len(safe): raise OptionError('classes', ', '.join(pairs.classes), 'names that differ as names of folders, and from "unlabelled"', 'Rename the classes.')
+    names = [f'{safe[k]}/{file_name(i)}' for k,i in zip(pairs.labels, pairs.ids)] # label -1 is the last
+    if len({n.casefold() for n in names}) < len(names): raise OptionError('ids', 'some that are the same as names of files', 'ids that differ', 'Rename them.')
+    return names
+
+def _written(folder):
+    "The files that an earlier call wrote; none where its note is missing"
+    names = _note(folder/'patches.json').get('files')
+    return ['patches.json', *map(str, names)] if isinstance(names, list) else []
+
 def write_patches(pairs, # of `region`
-                  folder, # to write; replaced when it is there
+                  folder, # to write; replaced where it holds what an earlier call wrote and nothing else
                   progress=True) -> Path:
     "Georeferenced GeoTIFFs `opt/<class>/<id>.tif` and `sar/<class>/<id>.tif`"
     from tqdm.auto import tqdm
     from affine import Affine
-    at,T = corners(pairs),Affine(*pairs.transform)
-    with atomic_folder(folder) as tmp:
+    at,T,names,folder = corners(pairs),Affine(*pairs.transform),_patch_names(pairs),as_path(folder)
+    with atomic_folder(folder, ours=_written) as tmp:
         for i in tqdm(range(len(pairs)), desc='writing', disable=not progress, leave=False):
-            name = re.sub(r'[\\/:*?"<>|]', '_', pairs.classes[pairs.labels[i]]) if pairs.labels[i] >= 0 else 'unlabelled'
             place = dict(crs=pairs.crs, transform=T*Affine.translation(*at[i][::-1]), compress='deflate')
-            write_image(tmp/'opt'/name/f'{pairs.ids[i]}.tif', pairs.opt[i], **place)
-            write_image(tmp/'sar'/name/f'{pairs.ids[i]}.tif', pairs.sar[i].astype(np.float32) if pairs.sar.dtype == np.float16 else pairs.sar[i], **place)
-    return Path(folder)
+            write_image(tmp/'opt'/f'{names[i]}.tif', pairs.opt[i], **place)
+            write_image(tmp/'sar'/f'{names[i]}.tif', pairs.sar[i].astype(np.float32) if pairs.sar.dtype == np.float16 else pairs.sar[i], **place)
+        write_json(tmp/'patches.json', dict(files=[f'{m}/{n}.tif' for n in names for m in ('opt','sar')]))
+    return folder

@@ -18,7 +18,7 @@ from functools import lru_cache, partial
 import numpy as np
 from fastcore.basics import patch
 
-from .core import OptionError, hash_ids, splitmix, uniform
+from .core import OptionError, check_whole, hash_ids, splitmix, uniform
 from .scenes import PairedScenes, SceneSet
 
 # %% ../nbs/05_world.ipynb #8cd4c25e
@@ -463,7 +463,8 @@ def pick(keys, shares):
 
 # %% ../nbs/05_world.ipynb #c0d53fb6
 def _index(n, indices):
-    index = np.arange(n) if indices is None else np.asarray(indices, int)
+    index = np.arange(check_whole('n', n, 1)) if indices is None else np.asarray(indices)
+    if index.ndim != 1 or index.size and index.dtype.kind not in 'iu': raise OptionError('indices', f'{index.dtype} {list(index.shape)}', 'whole numbers [M]', 'Pass a list of them.')
     if not len(index) or index.min() < 0 or index.max() >= n:
         found = f'from {index.min()} to {index.max()}' if len(index) else 'none'
         raise OptionError('indices', found, f'at least one, between 0 and {n-1}', 'Ask for a larger n, or for samples that exist.')
@@ -483,6 +484,7 @@ def _make(domain, painters, shares, n, seed, indices, workers, pixel, sensor):
     rows = [np.flatnonzero(labels == k) for k in range(len(painters))]
     jobs = [(k, r[i:i+CHUNK]) for k,r in enumerate(rows) for i in range(0, len(r), CHUNK)]
     with ThreadPoolExecutor(workers) as ex: list(ex.map(job, *zip(*jobs)))
+    for a in out.values(): a.flags.writeable = False # a set takes it as it is, without a copy
     return out,labels,index
 
 # %% ../nbs/05_world.ipynb #5cf5634b

@@ -264,7 +264,7 @@ def scenes_of_one_pixel(d): classes(d, x=PIC[:,:1,:1]); return scenes(d)
 def scenes_with_links_in_a_circle(d):
     (classes(d)/'again').symlink_to(d/'in', target_is_directory=True)
     return scenes(d)
-@kind(LabelError, 'in')
+@kind(UnreadableFile, 'lost')
 def scenes_with_a_class_that_links_to_itself(d):
     (classes(d)/'lost').symlink_to(d/'in'/'lost')
     return scenes(d, classes=['lost'])

@@ -132,7 +132,7 @@ def test_labels_are_chosen_by_id(s, n, seed, random):
 # The world
 
 @settings(max_examples=5)
-@given(st.lists(st.integers(0, 39), min_size=1, max_size=5), st.integers(0, 1000), st.integers(1, 3))
+@given(st.lists(st.integers(0, 39), min_size=1, max_size=5, unique=True), st.integers(0, 1000), st.integers(1, 3))
 def test_a_scene_of_the_world_is_a_function_of_its_number(indices, seed, workers):
     s = world.target(40, seed, indices, workers)
     for i,k in enumerate(indices):

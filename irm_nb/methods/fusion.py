@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['without_irm', 'control', 'sample_level', 'normalised', 'with_labels', 'supervised', 'one_teacher',
-           'late_fusion_start', 'late_fusion', 'variant', 'Watched', 'live_teachers', 'View', 'train_branches',
-           'two_branches', 'own_logits', 'ogm_coefficients', 'OGMGE', 'ogm_ge', 'GDL', 'gradient_decoupled', 'oracle']
+           'late_fusion_start', 'fuse_late', 'late_fusion', 'variant', 'Watched', 'train_watched', 'live_teachers',
+           'View', 'train_view', 'train_branches', 'two_branches', 'own_logits', 'ogm_coefficients', 'OGMGE', 'ogm_ge',
+           'GDL', 'gradient_decoupled', 'oracle']
 
 # %% ../../nbs/23_fusion.ipynb #7309f621
 from dataclasses import replace
@@ -28,14 +29,9 @@ from ..transfer import *
 # %% ../../nbs/23_fusion.ipynb #b805c728
 def supervised(task:Task, cfg:Config, store:Store, comp:Compute, modality='both') -> Predictor:
     "SL: f_T's architecture on L alone, for as many optimiser steps as F2"
-    steps = lambda n: -(-n//cfg.target.batch)
-    tc = replace(cfg.target, epochs=max(1, round(cfg.target.epochs*steps(len(task.unlabelled))/steps(len(task.labelled)))))
-    def build(work):
-        stats,y = channel_stats(task.train, modality),on_device(task.train.labels, comp)
-        m = new_model('googlenet', len(task.classes), len(stats['mean']), task.seed, 'SL')
-        loss = lambda logits,rows: F.cross_entropy(logits, y[rows])
-        return m,stats,fit(m, Batches(task.train, modality, stats, comp), task.labelled, loss, tc, (task.seed, 'SL'), work=work, desc='SL')
-    return network(store, f'SL-{modality}', 1, build, 'googlenet', modality, task.classes, dict(train=tc, seed=task.seed), comp, [task.train], code=[supervised])
+    def steps(n): return -(-n//cfg.target.batch)
+    epochs = max(1, round(cfg.target.epochs*steps(len(task.unlabelled))/steps(len(task.labelled))))
+    return store(train_network, f'SL-{modality}', Architecture(STUDENT), task.train, modality, task.labelled, HardLabels(task.train.labels), replace(cfg.target, epochs=epochs), (task.seed, 'SL'), comp)
 
 method('SL', uses='both', source='supervised')(supervised)
 
@@ -53,17 +49,21 @@ def late_fusion_start(f_pre:Predictor, batches:Batches, # of modality 'both'
     return reestimate_bn(m.to(batches.comp.device), batches)
 
 # %% ../../nbs/23_fusion.ipynb #af9824df
+@stage('TLF')
+def fuse_late(f_pre:Predictor, train:PairedScenes, labelled, # rows of L
+              head:TrainConfig, body:TrainConfig, # for the classifier, then for everything
+              seed:int, comp:Compute, *, work=None) -> Predictor:
+    "Two encoders from f_pre, features concatenated late, trained on L"
+    stats = channel_stats(train, 'both')
+    batches = Batches(train, 'both', stats, comp)
+    m = late_fusion_start(f_pre, batches, len(train.classes), seed)
+    history = fit_steps(m, batches, labelled, HardLabels(train.labels).on(comp.device), [(('fc',), head), (None, body)], (seed, 'TLF'), work, 'TLF')
+    return trained(m, 'two_branch_resnet50', train, 'both', stats, history)
+
 @method('TLF', uses='both', source='[45]')
 def late_fusion(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
     "TLF: two encoders from f_pre, features concatenated late, trained on L"
-    f_pre,steps = pretrain(task.source, cfg, store, comp),[(('fc',), cfg.head), (None, cfg.adapt)]
-    def build(work):
-        stats,y = channel_stats(task.train, 'both'),on_device(task.train.labels, comp)
-        batches = Batches(task.train, 'both', stats, comp)
-        m = late_fusion_start(f_pre, batches, len(task.classes), task.seed)
-        loss = lambda logits,rows: F.cross_entropy(logits, y[rows])
-        return m,stats,fit_steps(m, batches, task.labelled, loss, steps, (task.seed, 'TLF'), work, 'TLF')
-    return network(store, 'TLF', 1, build, 'two_branch_resnet50', 'both', task.classes, dict(steps=steps, seed=task.seed), comp, [task.train], [f_pre], [late_fusion, late_fusion_start, reestimate_bn])
+    return store(fuse_late, pretrain(task.source, cfg, store, comp), task.train, task.labelled, cfg.head, cfg.adapt, task.seed, comp)
 
 # %% ../../nbs/23_fusion.ipynb #e01e994d
 method('Ours', uses='both', source='eqs. (1)-(8)')(irm_transfer)
@@ -92,24 +92,29 @@ class Watched(nn.Module):
         return torch.stack([self.student(x), *said], 1)
 
 # %% ../../nbs/23_fusion.ipynb #47470eff
+@stage('F2-live')
+def train_watched(f_S:Predictor, f_opt:Predictor, f_sar:Predictor, # the three teachers
+                  arch:Architecture, train:PairedScenes, rows, cfg:TrainConfig, irm:str, normalize:bool, # as in `Regulator`
+                  seed:int, comp:Compute, monitor, monitor_every:int, *, work=None) -> Predictor:
+    "f_T, taught in every step by what the teachers say of the view that it is shown"
+    stats,y = channel_stats(train, 'both'),torch.as_tensor(train.labels).to(comp.device)
+    batches = Batches(train, 'both', stats, comp)
+    def loss(z, r): # [B,4,K]
+        live,known = Regulator(*z[:,1:].unbind(1), irm, normalize, comp.device),y[r] >= 0
+        live.teach(known, y[r][known])
+        return live(z[:,0], torch.arange(len(r)))
+    def watch(m): return monitor(predict_logits(m, batches, rows))
+    student = new_model(arch.name, len(train.classes), len(stats['mean']), seed, 'F2')
+    m = Watched(student, [p.model().to(comp.device).requires_grad_(False) for p in (f_S, f_opt, f_sar)])
+    history = fit(m, batches, rows, loss, cfg, (seed, 'F2'), work=work, monitor=watch, monitor_every=monitor_every, desc='F2 live')
+    return trained(m.student, arch.name, train, 'both', stats, history)
+
 @method('live teachers', uses='both', source='', ours=True)
 def live_teachers(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
     "The teachers judge the view that f_T is shown, not the image as it stands"
     three = teachers(task, cfg, store, comp)
-    banked = [bank(p, task.train, store, comp) for p in three]
-    def build(work):
-        stats,y = channel_stats(task.train, 'both'),on_device(task.train.labels, comp)
-        batches,rows = Batches(task.train, 'both', stats, comp),torch.arange(len(task.train)) if cfg.distil_on == 'train' else torch.as_tensor(task.unlabelled)
-        def loss(z, r): # [B,4,K]
-            live,known = Regulator(*z[:,1:].unbind(1), cfg.irm, cfg.normalize, comp.device),y[r] >= 0
-            live.teach(known, y[r][known])
-            return live(z[:,0], torch.arange(len(r)))
-        monitor = lambda m: modality_losses(predict_logits(m, batches, rows), *(t[rows] for t in banked[1:]))
-        m = Watched(new_model('googlenet', len(task.classes), 6, task.seed, 'F2'), [p.model().to(comp.device).requires_grad_(False) for p in three])
-        history = fit(m, batches, rows, loss, cfg.target, (task.seed, 'F2'), work=work, monitor=monitor, monitor_every=cfg.monitor_every, desc='F2 live')
-        return m.student,stats,history
-    config = dict(train=cfg.target, monitor_every=cfg.monitor_every, irm=cfg.irm, normalize=cfg.normalize, distil_on=cfg.distil_on, seed=task.seed)
-    return network(store, 'F2-live', 1, build, 'googlenet', 'both', task.classes, config, comp, [task.train], three, [live_teachers, Watched.forward, Regulator, regulated_loss])
+    opinions = [bank(p, task.train, store, comp) for p in three]
+    return store(train_watched, *three, Architecture(STUDENT), task.train, target_rows(task, cfg), cfg.target, cfg.irm, cfg.normalize, task.seed, comp, **watched(opinions, task, cfg))
 
 # %% ../../nbs/23_fusion.ipynb #5b17cc78
 class View(nn.Module):
@@ -121,21 +126,27 @@ class View(nn.Module):
     def loss(self, z, rows): return self.base(z, rows)
 
 # %% ../../nbs/23_fusion.ipynb #689f5750
+@stage('F2-two-{view.__name__}')
+def train_view(view:type, # `View` or a subclass
+               options:dict, # of the view
+               arch:Architecture, train:PairedScenes, rows, base:RegulatedLoss, cfg:TrainConfig,
+               seed:int, comp:Compute, monitor, monitor_every:int, *, work=None) -> Predictor:
+    "A two-branch network, trained as a view of it says"
+    stats = channel_stats(train, 'both')
+    batches = Batches(train, 'both', stats, comp)
+    m = new_model(arch.name, len(train.classes), 6, seed, 'F2')
+    v = view(m.to(comp.device), base.on(comp.device), **options)
+    def watch(_): return monitor(predict_logits(m, batches, rows))
+    history = fit(v, batches, rows, v.loss, cfg, (seed, 'F2'), work=work, monitor=watch, monitor_every=monitor_every, desc=f'F2 {view.__name__}')
+    return trained(m, arch.name, train, 'both', stats, history)
+
 def train_branches(f_S:Predictor, f_opt:Predictor, f_sar:Predictor, # the three teachers
                    task:Task, cfg:Config, store:Store, comp:Compute, view=View, # `View` or a subclass
                    **options) -> Predictor: # of the view
     "f_T with two branches, taught by eq. (3)"
-    teachers = [bank(p, task.train, store, comp) for p in (f_S, f_opt, f_sar)]
-    def build(work):
-        stats,rows = channel_stats(task.train, 'both'),torch.arange(len(task.train)) if cfg.distil_on == 'train' else torch.as_tensor(task.unlabelled)
-        batches,base = Batches(task.train, 'both', stats, comp),Regulator(*teachers, 'none', device=comp.device)
-        if cfg.distil_on == 'train': base.teach(task.labelled, task.train.labels[task.labelled])
-        m = new_model('two_branch_googlenet', len(task.classes), 6, task.seed, 'F2')
-        v = view(m.to(comp.device), base, **options)
-        monitor = lambda _: modality_losses(predict_logits(m, batches, rows), teachers[1][rows], teachers[2][rows])
-        return m,stats,fit(v, batches, rows, v.loss, cfg.target, (task.seed, 'F2'), work=work, monitor=monitor, monitor_every=cfg.monitor_every, desc=f'F2 {view.__name__}')
-    config = dict(train=cfg.target, monitor_every=cfg.monitor_every, distil_on=cfg.distil_on, options=options, seed=task.seed)
-    return network(store, f'F2-two-{view.__name__}', 1, build, 'two_branch_googlenet', 'both', task.classes, config, comp, [task.train], [f_S, f_opt, f_sar], [train_branches, *filter(callable, vars(view).values())])
+    opinions = [bank(p, task.train, store, comp) for p in (f_S, f_opt, f_sar)]
+    base = regulated(opinions, task, replace(cfg, irm='none', normalize=False))
+    return store(train_view, view, options, Architecture('two_branch_googlenet'), task.train, target_rows(task, cfg), base, cfg.target, task.seed, comp, **watched(opinions, task, cfg))
 
 @method('two branches', uses='both', source='', ours=True)
 def two_branches(task, cfg, store, comp):
@@ -205,10 +216,5 @@ def gradient_decoupled(task, cfg, store, comp):
 @method('Oracle', uses='both', source='upper bound', ours=True)
 def oracle(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
     "f_T's architecture on every training label"
-    told = replace(task.train, labels=task.reveal(), _fp=None)
-    def build(work):
-        stats,y = channel_stats(told, 'both'),on_device(told.labels, comp)
-        m = new_model('googlenet', len(told.classes), 6, task.seed, 'F2')
-        loss = lambda logits,rows: F.cross_entropy(logits, y[rows])
-        return m,stats,fit(m, Batches(told, 'both', stats, comp), range(len(told)), loss, cfg.target, (task.seed, 'F2'), work=work, desc='Oracle')
-    return network(store, 'Oracle', 1, build, 'googlenet', 'both', told.classes, dict(train=cfg.target, seed=task.seed), comp, [told], code=[oracle])
+    told = replace(task.train, labels=task.reveal())
+    return store(train_network, 'Oracle', Architecture(STUDENT), told, 'both', range(len(told)), HardLabels(told.labels), cfg.target, (task.seed, 'F2'), comp)

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['SKY', 'finetune_opt', 'texture_complexity', 'paced', 'corrupted', 'ssim', 'restoration_loss', 'cloud_nets',
-           'learn_restoring', 'source_pairs', 'source_restorer', 'target_pairs', 'restorer', 'restoration', 'spl',
-           'distillation_loss', 'softened', 'whole_opt']
+           'learn_restoring', 'source_pairs', 'learn_on_source', 'source_restorer', 'target_pairs', 'cloudy_and_clear',
+           'learn_on_target', 'restorer', 'restoration', 'spl', 'distillation_loss', 'Softened', 'softened',
+           'whole_opt']
 
 # %% ../../nbs/21_optical.ipynb #76734494
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -86,9 +87,9 @@ def restoration_loss(restored, clear, cloudy # [B,3,H,W] in [-1,1]
     return 10*l1 + 10*(1 - s),dict(error=(restored - clear).abs().mean()/2, ssim=s)
 
 # %% ../../nbs/21_optical.ipynb #9da6ce41
-def cloud_nets(cfg:Config) -> nn.ModuleDict:
+def cloud_nets(width:int, blocks:int) -> nn.ModuleDict: # of `image_net`
     "The image net and its critic, initial weights"
-    with seeded('weights', 'SPL'): return nn.ModuleDict(dict(net=FRONTS['restored'](3, cfg.width, cfg.blocks), critics=patch_critic(3, cfg.width)))
+    with seeded('weights', 'SPL'): return nn.ModuleDict(dict(net=FRONTS['restored'](3, width, blocks), critics=patch_critic(3, width)))
 
 def learn_restoring(nets:nn.ModuleDict,
                     draw, # (share done, generator, batch) -> [B,6,H,W] in [-1,1]: clear, cloudy
@@ -103,25 +104,28 @@ def learn_restoring(nets:nn.ModuleDict,
     return fit_images(nets, step, how, comp, seed, work, desc)
 
 # %% ../../nbs/21_optical.ipynb #b7d85f0c
-def source_pairs(source:SceneSet, dtype=np.uint8, skies=2000):
+def source_pairs(source:SceneSet, dtype='uint8', # of the target's images
+                 sky:CloudSpec=SKY, skies=2000):
     "Draws (clear, cloudy) patches, self-paced"
     order = np.argsort(texture_complexity(source.images), kind='stable')
-    alpha = cloud_opacity(SKY, [f'sky {i}' for i in range(skies)], source.images.shape[2:])
+    alpha = cloud_opacity(sky, [f'sky {i}' for i in range(skies)], source.images.shape[2:])
     def draw(p, g, batch):
         rows = paced(order, p)
-        rows,sky = rows[torch.randint(len(rows), (batch,), generator=g)],torch.randint(skies, (batch,), generator=g).numpy()
-        return corrupted(source.images[rows], alpha[sky], dtype)
+        rows = rows[torch.randint(len(rows), (batch,), generator=g)]
+        at = torch.randint(skies, (batch,), generator=g).numpy()
+        return corrupted(source.images[rows], alpha[at], np.dtype(dtype))
     return draw
 
-def source_restorer(source:SceneSet, dtype, cfg:Config, store:Store, comp:Compute):
+@stage('SPL-source')
+def learn_on_source(source:SceneSet, dtype:str, sky:CloudSpec, how:ImageConfig, width:int, blocks:int, comp:Compute, *, work=None) -> tuple: # (weights of net and critic, history)
     "Nets that learned to remove simulated clouds from source patches"
-    how = ImageConfig(visits=cfg.visits)
-    def build(work):
-        nets = cloud_nets(cfg)
-        history = learn_restoring(nets, source_pairs(source, dtype), how, comp, 'SPL source', work, 'SPL on the source')
-        return nets.state_dict(),history
-    config = dict(how=how, width=cfg.width, blocks=cfg.blocks, dtype=np.dtype(dtype).name, sky=SKY)
-    return store.stage('SPL-source', build, 1, config, [source], (), comp.kind, (fit_images, learn_restoring, restoration_loss, source_pairs, paced, texture_complexity))
+    nets = cloud_nets(width, blocks)
+    history = learn_restoring(nets, source_pairs(source, dtype, sky), how, comp, 'SPL source', work, 'SPL on the source')
+    return nets.state_dict(),history
+
+def source_restorer(source:SceneSet, dtype, cfg:Config, store:Store, comp:Compute) -> tuple:
+    "`learn_on_source` at a configuration's size"
+    return store(learn_on_source, source, np.dtype(dtype).name, SKY, ImageConfig(visits=cfg.visits), cfg.width, cfg.blocks, comp)
 
 # %% ../../nbs/21_optical.ipynb #0eff4701
 def target_pairs(task:Task, n:int=20) -> PairedScenes: # at most n
@@ -131,23 +135,29 @@ def target_pairs(task:Task, n:int=20) -> PairedScenes: # at most n
     L = task.labelled[(t.opt[task.labelled] != t.clear[task.labelled]).any((1,2,3))]
     return t.subset(L[np.argsort(hash_ids([t.ids[i] for i in L], 'SPL pairs'), kind='stable')][:n])
 
-def restorer(task:Task, cfg:Config, store:Store, comp:Compute, n=20) -> Front:
-    "SPL's cloud removal network for a task"
-    pairs,how = target_pairs(task, n),ImageConfig(visits=max(cfg.visits//10, 20), lr=1e-4)
-    before = source_restorer(task.source, task.train.opt.dtype, cfg, store, comp)
-    z = _both(pairs.clear, pairs.opt)
+def cloudy_and_clear(z:torch.Tensor): # clear and cloudy images of the pairs, [N,6,H,W] in [-1,1]
+    "Draws of pairs, one in ten without its clouds"
     def draw(p, g, batch):
         x = z[torch.randint(len(z), (batch,), generator=g)]
         clear = torch.rand(batch, generator=g) > SKY.content
         x[clear,3:] = x[clear,:3]
         return x
-    def build(work):
-        nets = cloud_nets(cfg)
-        nets.load_state_dict(before.tensors)
-        history = learn_restoring(nets, draw, how, comp, 'SPL target', work, f'SPL on {len(z)} pairs') if len(z) else []
-        return nets['net'].state_dict(),history
-    r = store.stage('SPL-target', build, 1, how, [pairs], [before], comp.kind, (fit_images, learn_restoring, restoration_loss, target_pairs))
-    return Front('restored', cfg.width, cfg.blocks, 'opt', [0.]*3, [1.]*3, r.tensors, r.notes, r.key)
+    return draw
+
+@stage('SPL-target')
+def learn_on_target(pairs:PairedScenes, start:dict, # weights of net and critic
+                    how:ImageConfig, width:int, blocks:int, comp:Compute, *, work=None) -> Front:
+    "The same nets, after a few pairs of the target"
+    nets,z = cloud_nets(width, blocks),_both(pairs.clear, pairs.opt)
+    nets.load_state_dict(start)
+    history = learn_restoring(nets, cloudy_and_clear(z), how, comp, 'SPL target', work, f'SPL on {len(z)} pairs') if len(z) else []
+    return Front('restored', width, blocks, 'opt', [0.]*3, [1.]*3, nets['net'].state_dict(), history)
+
+def restorer(task:Task, cfg:Config, store:Store, comp:Compute, n=20) -> Front:
+    "SPL's cloud removal network for a task"
+    start,_ = source_restorer(task.source, task.train.opt.dtype, cfg, store, comp)
+    how = ImageConfig(visits=max(cfg.visits//10, 20), lr=1e-4)
+    return store(learn_on_target, target_pairs(task, n), start, how, cfg.width, cfg.blocks, comp)
 
 # %% ../../nbs/21_optical.ipynb #1062fd5c
 def restoration(front:Front, pairs:PairedScenes, # with `clear`
@@ -174,17 +184,23 @@ def distillation_loss(logits:torch.Tensor, # student's [B,K]
     return kd_loss(logits, teacher_logits, T) + ce
 
 # %% ../../nbs/21_optical.ipynb #1c3a1752
+@dataclass(frozen=True, eq=False)
+class Softened:
+    "`distillation_loss` as an argument of a training"
+    teacher: torch.Tensor # logits [N,K]
+    labels: object # [N], -1 where unknown
+    T: float = 4.0
+    def on(self, device):
+        v,y = (torch.as_tensor(a).to(device) for a in (self.teacher, self.labels))
+        def loss(logits, rows): return distillation_loss(logits, v[rows], y[rows], self.T)
+        return loss
+
 @method('KD-S', uses='opt', source='[33]')
 def softened(task:Task, cfg:Config, store:Store, comp:Compute, T=4.0) -> Predictor:
     "A student of f_S's softened opinions on optical images, with L's labels"
     f_S = adapt(pretrain(task.source, cfg, store, comp), task, cfg, store, comp, mode=cfg.adapt_mode)
-    teacher = bank(f_S, task.train, store, comp)
-    def build(work):
-        stats,v,y = channel_stats(task.train, 'opt'),teacher.to(comp.device),on_device(task.train.labels, comp)
-        m = new_model('googlenet', len(task.classes), 3, task.seed, 'KD-S')
-        loss = lambda logits,rows: distillation_loss(logits, v[rows], y[rows], T)
-        return m,stats,fit(m, Batches(task.train, 'opt', stats, comp), range(len(task.train)), loss, cfg.target, (task.seed, 'KD-S'), work=work, desc='KD-S')
-    return network(store, 'KD-S', 1, build, 'googlenet', 'opt', task.classes, dict(train=cfg.target, T=T, seed=task.seed), comp, [task.train], [f_S], [softened, distillation_loss])
+    loss = Softened(bank(f_S, task.train, store, comp), task.train.labels, T)
+    return store(train_network, 'KD-S', Architecture(STUDENT), task.train, 'opt', range(len(task.train)), loss, cfg.target, (task.seed, 'KD-S'), comp)
 
 # %% ../../nbs/21_optical.ipynb #4ca2dcaf
 @method('f_S', uses='opt', source='first teacher', ours=True)

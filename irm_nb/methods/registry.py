@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ..core import *
 from ..scenes import MODALITIES, Task
 from ..store import Store
-from ..transfer import Config, Predictor
+from ..transfer import Config, Predictor, check_task
 
 # %% ../../nbs/20_registry.ipynb #0b2ad47f
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Method:
     def about(self): return (self.run.__doc__ or '').strip().split('\n')[0]
     def __call__(self, task:Task, cfg:Config=Config(), store:Store=None, comp:Compute=None) -> Predictor:
         "Train it, or take it out of the store"
+        check_task(task)
         return self.run(task, cfg, store or Store(), comp or compute())
 
 # %% ../../nbs/20_registry.ipynb #3d26d955
