@@ -1,4 +1,4 @@
-"""Every row learns: it beats chance on the embedded world by a stated margin. What is misaligned by one sample doesn't."""
+"""Every row learns: it beats chance on the embedded world by a stated margin. What is one sample off does not."""
 from dataclasses import replace
 from functools import partial
 
@@ -39,7 +39,7 @@ class Small(nn.Module):
 def halved(images): return np.ascontiguousarray(images[:,:,::2,::2])
 
 def few_classes():
-    "Pairs of the embedded world at 32 pixels; three classes in turn, so that one sample further is always another class"
+    "Pairs of the embedded world at 32 pixels; three classes in turn: one sample further is always another class"
     n,at = 40*EACH,[list(world.TARGET).index(c) for c in CLASSES]
     drawn = world.pick(hash_ids(range(n), 'target', 3), [share for _,share in world.TARGET.values()])
     rows = np.stack([np.flatnonzero(drawn == k)[:EACH] for k in at], 1).ravel()
