@@ -10,7 +10,7 @@ __all__ = ['NOTES', 'PER_SAMPLE', 'MODALITIES', 'SceneSet', 'PairedScenes', 'Spl
 # %% ../nbs/04_scenes.ipynb #d2ad395c
 import csv, io, json, math, weakref
 from collections import Counter
-from dataclasses import FrozenInstanceError, dataclass, field, fields, is_dataclass, replace
+from dataclasses import FrozenInstanceError, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
