@@ -493,7 +493,7 @@ def _from_paper(sheet, root, **args):
     root = Path(root).expanduser()
     p = paired_folder(root, **{'pols':_ratio_or_not(root, 'sar'), **args})
     spelt = {_letters(c):c for c in sheet.counts}
-    p.classes = tuple(spelt.get(_letters(c), c) for c in p.classes)
+    p = replace(p, classes=tuple(spelt.get(_letters(c), c) for c in p.classes))
     return _said(p, Copy(sheet.name, dict(zip(p.classes, p.counts.tolist())), dict(sheet.counts) if not args.get('classes') else {}, sheet.note))
 
 def hunan_cloud(root, # folder with `opt` and `sar`, class folders in each
