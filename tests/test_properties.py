@@ -1,7 +1,9 @@
 """What must hold for any input, tried on inputs that hypothesis looks for."""
 import json, math
-from dataclasses import fields, replace
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import FrozenInstanceError, fields, replace
 from functools import partial
+from multiprocessing import get_context
 
 import numpy as np, pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -189,6 +191,11 @@ def test_what_the_caller_does_later_stays_outside():
     before = s.fingerprint
     opt[:],sar[:],labels[0],ids[0] = 9,np.nan,1,'z'
     assert digest({k:getattr(s, k) for k in CONTENT}) == before
+
+def test_a_set_sent_to_another_process_is_as_fixed_as_before():
+    with ProcessPoolExecutor(1, get_context('spawn')) as pool: back = pool.submit(CLOUDY.subset, [3,1]).result()
+    assert (back.fingerprint, back.opt.flags.writeable) == (CLOUDY.subset([3,1]).fingerprint, False)
+    with pytest.raises(FrozenInstanceError): back.labels = [0,1]
 
 # Bad arrays and arguments
 
