@@ -210,7 +210,7 @@ def test_version():
 def test_reader_has_gone():
     "As in `irm_run … | head -1`: no word, and the code of a closed pipe"
     read,write = os.pipe()
-    p = subprocess.Popen(command('train','--help'), stdout=write, stderr=subprocess.PIPE, text=True, env=environment())
+    p = subprocess.Popen(command('--version'), stdout=write, stderr=subprocess.PIPE, text=True, env=environment())
     os.close(write), os.close(read)
     assert p.communicate(timeout=60)[1] == '' and p.returncode == 141
 
