@@ -6,6 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 MIN    := $(shell sed -n 's/^min_python *= *//p' settings.ini)
 ROOMS   = $(sort $(wildcard nbs/[0-9]*.ipynb)) nbs/index.ipynb
+SLOW    = $(sort $(shell grep -rlE '"\#\| *slow' nbs --include='*.ipynb'))
 DEMOS   = 01_transfer 03_audit modality_imbalance cloud_content inspect_samples
 
 # A relative IRM_NB_DATA is meant from here; notebooks run in folders of their own.
@@ -14,7 +15,7 @@ export IRM_NB_DATA := $(abspath $(IRM_NB_DATA))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-all test lab bench notebooks pictures sync clean
+.PHONY: help demo demo-all test test-slow lab bench notebooks pictures sync clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -40,6 +41,14 @@ test: $(STAMP) ## every notebook, then the checks and tests in tests/
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --do_print --timing || failed=yes; \
 	$(BIN)/python -m pytest tests || { [ -z "$$failed" ] || echo "nbdev_test failed as well: see above" >&2; exit 1; }; \
 	[ -z "$$failed" ] || { echo "nbdev_test failed: see above" >&2; exit 1; }
+
+# One notebook at a time, each with a store that is thrown away when it ends; all are run, then the failures named.
+test-slow: $(STAMP) ## the notebooks with cells that take minutes, these cells included
+	@failed=; for n in $(SLOW); do \
+	export IRM_NB_STORE=$$(mktemp -d); trap 'rm -rf "$$IRM_NB_STORE"' EXIT; \
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/nbdev_test --path $$n --flags slow --n_workers 1 --do_print --timing || failed="$$failed $$n"; \
+	rm -rf "$$IRM_NB_STORE"; done; \
+	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
 lab: $(STAMP) ## JupyterLab on nbs/index.ipynb, which says what to read in what order
 	@$(BIN)/jupyter lab nbs/index.ipynb

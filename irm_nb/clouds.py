@@ -10,11 +10,12 @@ __all__ = ['TEXTURES', 'CLEAR', 'THIN', 'THICK', 'KINDS', 'EDGE', 'WHITE', 'HUNA
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 import torch
-from .core import OptionError, PairError, ShapeError, UnitsError, check_option, hash_ids, splitmix, uniform
+from .core import (NotFiniteError, OptionError, PairError, ShapeError, UnitsError, check_option, check_real,
+                         check_whole, frozen, hash_ids, splitmix, uniform)
 
 # %% ../nbs/03_clouds.ipynb #d8fcf5d6
 TEXTURES = 'fractal','real'
@@ -34,9 +35,12 @@ class CloudSpec:
     def __post_init__(self):
         _check_share('content', self.content); _check_share('thin', self.thin); _check_share('shadow', self.shadow)
         _check_range('cover', self.cover); _check_thickness(self.thickness)
-        if not (isinstance(self.softness, Real) and 0 < self.softness < np.inf): raise OptionError('softness', self.softness, 'a width above 0', 'Pass softness=0.1 for hard edges.')
+        check_whole('seed', self.seed)
+        if not (_is_number(self.softness) and 0 < self.softness < np.inf):
+            raise OptionError('softness', self.softness, 'a width above 0', 'Pass softness=0.1 for hard edges.')
         if check_option('texture', self.texture, TEXTURES) == 'real': _check_bank(self.bank)
         elif self.bank is not None: raise OptionError('bank', "a bank beside texture='fractal'", 'None, or the texture that is cut from it', "Pass texture='real' with it.")
+        if self.bank is not None: object.__setattr__(self, 'bank', frozen(self.bank))
         object.__setattr__(self, 'cover', tuple(map(float, self.cover)) if np.ndim(self.cover) else float(self.cover))
         object.__setattr__(self, 'thickness', tuple(tuple(map(float, r)) for r in self.thickness))
     def _numbers(self): return tuple(getattr(self, f.name) for f in fields(self) if f.name != 'bank')
@@ -44,19 +48,26 @@ class CloudSpec:
     def __hash__(self): return hash(self._numbers())
 
 # %% ../nbs/03_clouds.ipynb #51e9cdb3
+def _is_number(v): return isinstance(v, Real) and not isinstance(v, bool)
+
 def _check_bank(b):
-    if getattr(b, 'ndim', 0) != 3 or b.dtype != np.uint8 or not len(b):
+    if not isinstance(b, np.ndarray) or b.ndim != 3 or b.dtype != np.uint8 or not b.size:
         raise OptionError('bank', f'{b.dtype} {list(b.shape)}' if isinstance(b, np.ndarray) else type(b).__name__, 'opacities of real clouds, uint8 [M,h,w]', "Pass bank=cloud_bank(…), or texture='fractal'.")
 
 def _check_share(name, v):
-    if not (isinstance(v, Real) and 0 <= v <= 1): raise OptionError(name, v, 'a share between 0 and 1', f'Pass {name}=0.5 for one half.')
+    if not (_is_number(v) and 0 <= v <= 1):
+        raise OptionError(name, repr(v), 'a share between 0 and 1', f'Pass {name}=0.5 for one half.')
 
 def _check_range(name, v):
     ends = tuple(v) if np.iterable(v) else (v,v)
-    if not (len(ends) == 2 and all(isinstance(x, Real) for x in ends) and 0 < ends[0] <= ends[1] <= 1): raise OptionError(name, v, 'a number in (0, 1], or a range (lo, hi) with lo <= hi', 'No cloud at all is content=0.')
+    if not (len(ends) == 2 and all(map(_is_number, ends)) and 0 < ends[0] <= ends[1] <= 1):
+        raise OptionError(name, repr(v), 'a number in (0, 1], or a range (lo, hi) with lo <= hi',
+                          'No cloud at all is content=0.')
 
 def _check_thickness(v):
-    if not (np.iterable(v) and len(v) == 2 and all(map(np.iterable, v))): raise OptionError('thickness', v, 'two ranges (lo, hi), of thin and of thick cloud', 'Pass thickness=((0.3,0.6),(0.92,1.0)).')
+    if not (isinstance(v, (tuple, list, np.ndarray)) and np.iterable(v) and len(v) == 2 and all(map(np.iterable, v))):
+        raise OptionError('thickness', v, 'two ranges (lo, hi), of thin and of thick cloud',
+                          'Pass thickness=((0.3,0.6),(0.92,1.0)).')
     for i,r in enumerate(v): _check_range(f'thickness[{i}]', r)
 
 # %% ../nbs/03_clouds.ipynb #2b4a5298
@@ -80,12 +91,30 @@ class CloudTable:
         return '|kind|samples|mean cover wished|\n|---|---|---|\n' + '\n'.join(rows)
 
 # %% ../nbs/03_clouds.ipynb #a1460b32
+def _check_sky(spec):
+    if not isinstance(spec, CloudSpec):
+        raise OptionError('spec', repr(spec), 'a CloudSpec', 'Pass CloudSpec(content=0.5, cover=0.5).')
+
+def _check_ids(ids):
+    if not np.iterable(ids) or isinstance(ids, (dict, set, frozenset)) or not hasattr(ids, '__len__'):
+        raise PairError('ids', f'a {type(ids).__name__}', 'a list of names',
+                        'Pass the ids of the whole set, in its order.')
+    names = set(map(str, ids))
+    if len(names) < len(ids):
+        raise PairError('ids', f'{len(names)} names for {len(ids)} samples', 'a name of its own for every sample',
+                        'Two samples of one name would be under one cloud: rename them.')
+    try: ''.join(names).encode()
+    except UnicodeEncodeError as e: raise PairError('ids', f'a name that is no text ({e.reason})', 'names in Unicode',
+                                                    'Rename the files.') from None
+
 def _draw(spec, ids, what, *shape): return uniform(hash_ids(ids, 'cloud', spec.seed, what), shape)
 
 def assign(spec:CloudSpec, # the sky
            ids # ids of the *whole* set, before any split; anything whose `str` is unique
           ) -> CloudTable: # one row for each id
     "Decide who is cloudy, how thickly, and under how much cover"
+    _check_sky(spec)
+    _check_ids(ids)
     order = np.argsort(hash_ids(ids, 'cloud', spec.seed, 'rank'), kind='stable')
     rank = np.empty(len(order), int); rank[order] = np.arange(len(order))
     thin = _whole(spec.thin, rank+1) > _whole(spec.thin, rank)
@@ -99,10 +128,16 @@ def _white(keys, n): # -> float32 [N,n], mean 0, each a function of its key and 
     h = splitmix(keys[:,None] + np.arange(-(-n//4), dtype=np.uint64)*np.uint64(0xD1B54A32D192ED03))
     return h.view(np.int16)[:,:n].astype(np.float32)
 
+def _pixels(size):
+    both = (size,size) if np.ndim(size) == 0 else tuple(size)
+    if len(both) != 2: raise OptionError('size', repr(size), 'one number of pixels, or (H, W)', 'Pass size=64.')
+    return tuple(check_whole('size', v, 1) for v in both)
+
 def fractal(keys, # uint64 [N], one for each field
             size # (H, W) in pixels
            ) -> np.ndarray: # float32 [N,H,W], mean and scale free
     "Random fields with amplitude falling as frequency to a power, drawn for each between 4/3 and 2"
+    size = _pixels(size)
     (H,W),(gh,gw) = size,(n+n//2+n%2 for n in size)
     f = np.hypot(np.fft.fftfreq(gh)[:,None], np.fft.rfftfreq(gw)).astype(np.float32)
     f[0,0] = np.inf
@@ -134,6 +169,7 @@ def _ramp(z, cover, peak, width):
 def _in_chunks(f, n, workers, step=16):
     "Call `f(slice)` over `range(n)`, in threads"
     parts = [slice(i, min(i+step, n)) for i in range(0, n, step)]
+    if workers is not None: check_whole('workers', workers, 1)
     with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool: list(pool.map(f, parts))
 
 # %% ../nbs/03_clouds.ipynb #c4d3e5e3
@@ -163,8 +199,12 @@ def cloud_opacity(spec:CloudSpec, # the sky
                   workers:int=None # threads; None takes the cores, eight at most
                  ) -> np.ndarray: # uint8 [N,H,W]: opacity*255, 0 all over for a clear sample
     "Opacity of the cloud over every sample"
-    size = (size,size) if np.ndim(size)==0 else tuple(size)
+    _check_sky(spec)
+    size = _pixels(size)
     table = assign(spec, ids) if table is None else table
+    if not isinstance(table, CloudTable):
+        raise OptionError('table', type(table).__name__, 'rows of `assign`',
+                          'Pass table=assign(spec, ids_of_the_whole_set)[rows].')
     if len(table) != len(ids): raise ShapeError('table', f'{len(table)} rows', f'one for each of {len(ids)} ids', 'Index the table as the ids.')
     out = np.zeros((len(ids), *size), np.uint8)
     where = np.flatnonzero(table.cloudy)
@@ -178,15 +218,33 @@ def cloud_opacity(spec:CloudSpec, # the sky
     return out
 
 # %% ../nbs/03_clouds.ipynb #47f7876f
+def _as_array(name, v):
+    "An array without a mask, from whatever holds numbers in rows of one length"
+    if isinstance(v, np.ma.MaskedArray):
+        raise ShapeError(name, 'a masked array', 'an array', 'Fill what is masked first.')
+    try: return np.asarray(v)
+    except ValueError as e: raise ShapeError(name, e, 'an array', 'Stack rows of one length.') from None
+
 def cover(alpha # opacity [N,H,W], uint8 0-255 or float 0-1
          ) -> np.ndarray: # float32 [N]
     "Share of each sample's pixels under cloud: opacity above 0.1"
-    edge = EDGE*255 if _check_alpha(alpha).dtype == np.uint8 else EDGE
-    return (alpha > edge).mean((-2,-1), dtype=np.float32)
+    alpha = _check_alpha(alpha)
+    if alpha.ndim < 2 or 0 in alpha.shape[-2:]:
+        raise ShapeError('alpha', list(alpha.shape), '[N,H,W]', 'Stack the opacities of the samples.')
+    return (alpha > (EDGE*255 if alpha.dtype == np.uint8 else EDGE)).mean((-2,-1), dtype=np.float32)
 
 def _check_alpha(a):
-    if a.dtype != np.uint8 and not (a.dtype.kind == 'f' and a.size and 0 <= a.min() and a.max() <= 1):
-        raise UnitsError('alpha', f'{a.dtype} from {a.min()} to {a.max()}' if a.size else a.dtype, 'uint8 0-255, or float 0-1', 'Divide a percentage by 100; cast a class mask after choosing its opacity.')
+    "Opacity as an array, in eight bits or as finite floats within 0-1"
+    a = _as_array('alpha', a)
+    if a.dtype == np.uint8: return a
+    if a.dtype.kind == 'f' and not np.isfinite(a).all():
+        raise NotFiniteError('alpha', f'{(~np.isfinite(a)).sum()} values that are NaN or infinite',
+                             'an opacity for every pixel',
+                             'Say what is known of these pixels: 0 where there is no cloud.')
+    if a.dtype.kind != 'f' or a.size and not (0 <= a.min() and a.max() <= 1):
+        said = f'{a.dtype} from {a.min()} to {a.max()}' if a.size and a.dtype.kind in 'biuf' else a.dtype
+        raise UnitsError('alpha', said, 'uint8 0-255, or float 0-1',
+                         'Divide a percentage by 100; cast a class mask after choosing its opacity.')
     return a
 
 # %% ../nbs/03_clouds.ipynb #c687845e
@@ -195,7 +253,8 @@ _DULLER = 0.15 # how much darker the faintest cloud is than the densest
 
 def _check_white(white, dtype):
     white = WHITE[dtype] if white is None else white
-    if not (isinstance(white, Real) and 0 < white <= np.iinfo(dtype).max): raise OptionError('white', white, f'a brightness that {dtype} can hold', "Give it in the images' own units.")
+    if not (_is_number(white) and 0 < white <= np.iinfo(dtype).max):
+        raise OptionError('white', white, f'a brightness that {dtype} can hold', "Give it in the images' own units.")
     return white
 
 def _blend(x, a, colour):
@@ -213,6 +272,11 @@ def _shift(a, dy, dx):
     return out
 
 # %% ../nbs/03_clouds.ipynb #b2339b15
+def _check_offset(v):
+    if not (isinstance(v, (tuple, list, np.ndarray)) and np.iterable(v) and len(v) == 2):
+        raise OptionError('offset', repr(v), 'pixels down and pixels right', 'Pass offset=(9,-6).')
+    return tuple(check_whole('offset', x) for x in v)
+
 def compose(images, # ground [N,3,H,W], uint8 or uint16 reflectance*1e4
             alpha, # opacity [N,H,W], uint8 0-255 or float 0-1
             white=None, # brightness of dense cloud in the images' units; None takes 235 for uint8, 7000 for uint16
@@ -221,15 +285,17 @@ def compose(images, # ground [N,3,H,W], uint8 or uint16 reflectance*1e4
             workers:int=None # threads; None takes the cores, eight at most
            ) -> np.ndarray: # cloudy images, shape and type of `images`
     "Lay clouds over images, in the images' own units"
+    images,alpha = _as_array('images', images),_as_array('alpha', alpha)
     if images.dtype not in WHITE: raise UnitsError('images', images.dtype, 'uint8, or uint16 reflectance*1e4', 'Convert the images, or compose before you scale them.')
     if images.ndim != 4 or images.shape[:1]+images.shape[2:] != alpha.shape:
         raise ShapeError('alpha', f'{alpha.shape} for images {images.shape}', 'alpha [N,H,W] for images [N,3,H,W]', 'Make the opacity at the size of the images.')
     _check_share('shadow', shadow)
+    alpha,offset = _check_alpha(alpha),_check_offset(offset)
     colour = float(_check_white(white, images.dtype))*(1 - _DULLER*(1 - np.arange(256)/255))
-    out = np.empty_like(images)
+    out = np.empty(images.shape, images.dtype)
     def chunk(s):
         x,a = images[s],alpha[s]
-        if a.dtype != np.uint8: a = np.rint(_check_alpha(a)*255).astype(np.uint8)
+        if a.dtype != np.uint8: a = np.rint(a*255).astype(np.uint8)
         if shadow: x = _blend(x, np.rint(np.float32(shadow)*_shift(a, *offset)).astype(np.uint8), np.zeros(256))
         out[s] = _blend(x, a, colour)
     _in_chunks(chunk, len(images), workers)
@@ -266,7 +332,7 @@ def opacity_from_pairs(cloudy, # [N,3,H,W], uint8 or uint16 reflectance*1e4
                        workers:int=None # threads; None takes the cores, eight at most
                       ) -> np.ndarray: # uint8 [N,H,W]: opacity*255
     "Opacity of real clouds, from pictures of the same ground with and without them"
-    cloudy,clear = np.asarray(cloudy),np.asarray(clear)
+    cloudy,clear = _as_array('cloudy', cloudy),_as_array('clear', clear)
     for name,v in (('cloudy',cloudy),('clear',clear)):
         if v.dtype not in WHITE: raise UnitsError(name, v.dtype, 'uint8, or uint16 reflectance*1e4', 'Convert both images of a pair in the same way.')
         if v.ndim != 4 or v.shape[1] != 3 or 0 in v.shape[2:]: raise ShapeError(name, list(v.shape), '[N,3,H,W]', 'Select red, green and blue, and stack the images.')
@@ -281,11 +347,14 @@ def opacity_from_pairs(cloudy, # [N,3,H,W], uint8 or uint16 reflectance*1e4
     return out
 
 # %% ../nbs/03_clouds.ipynb #9b4c0d2d
+def _is_count(n): return isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n > 0
+
 def _serves(alpha, least, contrast):
     if not len(alpha): return np.zeros(0, bool)
     lo,hi = np.quantile(alpha.reshape(len(alpha), -1), (0.02,0.98), axis=1)
     return (cover(alpha) >= least) & (hi-lo >= contrast*255)
 
+# %% ../nbs/03_clouds.ipynb #9b9e8ab3
 def cloud_bank(alpha, # uint8 [N,h,w] of `opacity_from_pairs`
                n:int=None, # textures to keep, spread over their cover; None keeps all that serve
                least:float=0.05, # share of pixels under cloud that a texture needs
@@ -293,10 +362,19 @@ def cloud_bank(alpha, # uint8 [N,h,w] of `opacity_from_pairs`
                blur:int=7 # odd width of the Gaussian window that evens out what is left of the ground, pixels; 1 leaves all
               ) -> np.ndarray: # uint8 [M,h,w], by rising cover, 0 where there is no cloud
     "Textures of real clouds for `CloudSpec(texture='real', bank=…)`"
-    alpha = np.asarray(alpha)
+    alpha = _as_array('alpha', alpha)
     if alpha.ndim != 3 or alpha.dtype != np.uint8: raise ShapeError('alpha', f'{alpha.dtype} {list(alpha.shape)}', 'uint8 [N,h,w]', 'Pass what opacity_from_pairs returned.')
-    if not (isinstance(blur, Integral) and blur % 2 == 1 and 0 < blur//2 + 1 <= min(alpha.shape[1:])): raise OptionError('blur', blur, f'an odd number of pixels, less than twice the {min(alpha.shape[1:])} of a texture', 'Pass blur=7, or blur=1 for none.')
-    if not (n is None or isinstance(n, Integral) and n > 0): raise OptionError('n', n, 'a number of textures', 'Leave it out to keep all that serve.')
+    if 0 in alpha.shape[1:]:
+        raise ShapeError('alpha', list(alpha.shape), 'textures of some pixels',
+                         'Pass what opacity_from_pairs returned.')
+    check_real('least', least, 0, 1)
+    check_real('contrast', contrast, 0, 1)
+    if not (_is_count(blur) and blur % 2 == 1 and blur//2 + 1 <= min(alpha.shape[1:])):
+        raise OptionError('blur', blur,
+                          f'an odd number of pixels, less than twice the {min(alpha.shape[1:])} of a texture',
+                          'Pass blur=7, or blur=1 for none.')
+    if not (n is None or _is_count(n)):
+        raise OptionError('n', repr(n), 'a number of textures', 'Leave it out to keep all that serve.')
     from torchvision.transforms.v2.functional import gaussian_blur
     alpha = gaussian_blur(torch.from_numpy(np.array(alpha)), blur).numpy()
     keep = np.flatnonzero(_serves(alpha, least, contrast))

@@ -10,7 +10,7 @@ __all__ = ['POLARISATIONS', 'IrmError', 'UnreadableFile', 'PairError', 'ShapeErr
            'atomic_file', 'atomic_folder', 'write_json', 'store_home', 'data_home']
 
 # %% ../nbs/00_core.ipynb #22b28c90
-import contextlib, ctypes, dataclasses, fnmatch, functools, hashlib, json, math, os, platform, re, secrets, shutil, sys, threading, time
+import contextlib, ctypes, dataclasses, fnmatch, functools, hashlib, json, os, platform, re, secrets, shutil, sys, threading, time
 from pathlib import Path
 
 import numpy as np

@@ -39,17 +39,23 @@ def _entries(folder):
     "Names and paths in a folder, hidden ones left out, in the order of their composed names"
     try: found = [(_spelt(p.name), p) for p in folder.iterdir() if not p.name.startswith('.')]
     except (OSError, ValueError) as e:
-        raise UnreadableFile(folder, getattr(e, 'strerror', None) or e, 'a folder that can be listed', 'Check the path and its permissions.') from e
+        raise UnreadableFile(folder, getattr(e, 'strerror', None) or e, 'a folder that can be listed',
+            'Check the path and its permissions.') from e
     twice = [n for n,k in Counter(n for n,_ in found).items() if k > 1]
-    if twice: raise UnreadableFile(folder, f'two entries named {twice[0]!r}, which differ in their Unicode form', 'one entry a name', 'Rename or delete one of them.')
+    if twice:
+        raise UnreadableFile(folder, f'two entries named {twice[0]!r}, which differ in their Unicode form',
+            'one entry a name', 'Rename or delete one of them.')
     return sorted(found, key=lambda o: o[0])
 
+# %% ../nbs/08_datasets.ipynb #a1c40e30
 def _is_class(p, home):
     "Whether a path is a folder that doesn't lead back; a link that leads nowhere counts, and fails when it is listed"
     try:
         if p.is_symlink() and not p.exists(): return not p.suffix
         return p.is_dir() and p.resolve() not in (home, *home.parents)
-    except OSError as e: raise UnreadableFile(p, e.strerror, 'a folder that can be looked into', 'Check its permissions, or move it away.') from e
+    except OSError as e:
+        raise UnreadableFile(p, e.strerror, 'a folder that can be looked into',
+            'Check its permissions, or move it away.') from e
 
 def class_folders(path, # folder whose sub-folders are the classes
                   classes=None # names to take, in the order of the labels; None takes all, sorted
@@ -67,10 +73,14 @@ def _choose(path, found, classes):
     if classes is None: return dict(found)
     several = isinstance(classes, Iterable) and not isinstance(classes, str)
     asked = [unicodedata.normalize('NFC', str(c)) for c in (classes if several else [classes])]
-    if not asked or len(set(asked)) < len(asked): raise LabelError('classes', repr(classes), 'names of classes, each once', 'Correct classes=, or leave it out to take all.')
-    if lost := [c for c in asked if c not in found]: raise LabelError(path, f'no class {", ".join(lost)}', f'some of {", ".join(found)}', 'Correct classes=.')
+    if not asked or len(set(asked)) < len(asked):
+        raise LabelError('classes', repr(classes), 'names of classes, each once',
+            'Correct classes=, or leave it out to take all.')
+    if lost := [c for c in asked if c not in found]:
+        raise LabelError(path, f'no class {", ".join(lost)}', f'some of {", ".join(found)}', 'Correct classes=.')
     return {c:found[c] for c in asked}
 
+# %% ../nbs/08_datasets.ipynb #a1c40e32
 def _images(folder): return {name:p for name,p in _entries(folder) if p.suffix.lower() in SUFFIXES}
 
 def _numbered(names):
@@ -110,8 +120,10 @@ def _check_classes(path, names, used, bad):
     for c in names:
         if c in used: continue
         first = next((f'; {f}: {_reason(e)}' for f,e in bad.items() if f.startswith(f'{c}/')), '')
-        raise LabelError(Path(path)/c, 'no image' + (f' that can be used{first}' if first else ''), f'at least one {", ".join(SUFFIXES)} file directly inside',
-                         'Add images, delete the folder, or leave the class out with classes=.')
+        raise LabelError(
+            Path(path)/c, 'no image' + (f' that can be used{first}' if first else ''),
+            f'at least one {", ".join(SUFFIXES)} file directly inside',
+            'Add images, delete the folder, or leave the class out with classes=.')
 
 # %% ../nbs/08_datasets.ipynb #a1c40e05
 MAX_VOID = 0.01 # share of an optical image that may be without data
@@ -127,9 +139,11 @@ class _Layer:
     gain: tuple # (scale, offset): a value is stored · scale + offset
     shift: float # to add to stored reflectance, by a product's tags; None without
     at: tuple # (CRS, transform)
-    def bands(self, idx): return replace(self, x=self.x[idx], masks=self.masks[idx], names=tuple(self.names[i] for i in idx))
+    def bands(self, idx):
+        return replace(self, x=self.x[idx], masks=self.masks[idx], names=tuple(self.names[i] for i in idx))
     def valid(self, kind, scale=1, offset=0): # [H,W], by the rule of room `raster`
-        return fill_of(kind, self.about, scale=scale, offset=offset, zero=_padding(self, kind)).valid(self.x, self.masks).all(0)
+        rule = fill_of(kind, self.about, scale=scale, offset=offset, zero=_padding(self, kind))
+        return rule.valid(self.x, self.masks).all(0)
 
 def _padding(l, kind):
     "What `describe` says of zeros, where a layer has many and its kind alone doesn't tell"
@@ -151,18 +165,23 @@ _SHIFTS = 'BOA_ADD_OFFSET','RADIO_ADD_OFFSET'
 
 def _one(path, found, what, default):
     "The single element of a set"
-    if len(found) > 1: raise UnitsError(path, f'{what} that differ: {", ".join(sorted(map(str, found)))}', 'one for all bands', 'Apply them, and write the numbers that result.')
+    if len(found) > 1:
+        raise UnitsError(path, f'{what} that differ: {", ".join(sorted(map(str, found)))}', 'one for all bands',
+            'Apply them, and write the numbers that result.')
     return found.pop() if found else default
 
 def _gain(path, d):
     s,o = _one(path, set(zip(d.scales, d.offsets)), 'scales and offsets of the bands', (1.,0.))
-    if not (np.isfinite([s,o]).all() and s > 0): raise UnitsError(path, f'a scale of {s:g} and an offset of {o:g}', 'finite ones, the scale above 0', 'Correct the tags of the file.')
+    if not (np.isfinite([s,o]).all() and s > 0):
+        raise UnitsError(path, f'a scale of {s:g} and an offset of {o:g}', 'finite ones, the scale above 0',
+            'Correct the tags of the file.')
     return s,o
 
 def _shift(path, d):
     tags = {v.strip() for b in (0,*d.indexes) for k,v in d.tags(b).items() if k.upper().startswith(_SHIFTS)}
     try: found = {float(v) for t in tags for v in re.split(r'[,;\s]+', t.strip('[](){} ')) if v}
-    except ValueError as e: raise UnitsError(path, f'the tag BOA_ADD_OFFSET {min(tags)!r}', 'a number', 'Correct the tag.') from e
+    except ValueError as e:
+        raise UnitsError(path, f'the tag BOA_ADD_OFFSET {min(tags)!r}', 'a number', 'Correct the tag.') from e
     return _one(path, found, 'tags BOA_ADD_OFFSET', None)
 
 # %% ../nbs/08_datasets.ipynb #c88bca97
@@ -171,28 +190,45 @@ def _reduction(d, least):
     n = sum(min(d.shape)//k >= least for k in d.overviews(1)) if least and d.driver == 'JPEG' else 0
     return n-1 if n else None
 
+def _transparent(d):
+    "Numbers of the bands that are transparency"
+    if d.driver == 'GTiff' and d.count == 4: return []
+    return [b for b,c in zip(d.indexes, d.colorinterp) if c.name == 'alpha']
+
 def _pixels(d, path, count, bands):
     "A dataset's bands as a `_Layer`"
-    if count and d.count not in count: raise ShapeError(path, f'{d.count} band{"s"*(d.count > 1)}', ' or '.join(map(str, count)), 'Bring the file again with these bands, or leave it out.')
-    idx = list(bands if bands and d.count == count[-1] else d.indexes)
-    if len(idx)*d.height*d.width > MAX_VALUES: raise UnreadableFile(path, f'{len(idx)} × {d.height} × {d.width} values', f'at most {MAX_VALUES}', 'Check its header, or cut it to patches.')
+    if count and d.count not in count:
+        raise ShapeError(path, f'{d.count} band{"s"*(d.count > 1)}', ' or '.join(map(str, count)),
+            'Bring the file again with these bands, or leave it out.')
+    clear = _transparent(d)
+    idx = list(bands if bands and d.count == count[-1] else [b for b in d.indexes if b not in clear])
+    if len(idx)*d.height*d.width > MAX_VALUES:
+        raise UnreadableFile(path, f'{len(idx)} × {d.height} × {d.width} values', f'at most {MAX_VALUES}',
+            'Check its header, or cut it to patches.')
     x,masks = d.read(idx),d.read_masks(idx)
+    four = d.driver == 'GTiff' and d.count == 4
+    if four and d.descriptions[3] and d.colorinterp[3].name == 'alpha': masks = np.full_like(masks, 255)
     if d.count == 1 and d.colorinterp[0].name == 'palette': x,masks = read_image(path),masks.repeat(3, 0)
     turn = int(d.tags().get('EXIF_Orientation') or 1) if d.driver == 'JPEG' else 1
     about = SimpleNamespace(nodatavals=d.nodatavals if len(x) == len(idx) else (), mask_flag_enums=d.mask_flag_enums)
     names = tuple(d.descriptions[b-1] for b in idx) if len(x) == len(idx) else (None,)*len(x)
-    return _Layer(path, _upright(x, turn), _upright(masks, turn), about, names, _gain(path, d), _shift(path, d), (d.crs, d.transform))
+    return _Layer(path, _upright(x, turn), _upright(masks, turn), about, names, _gain(path, d), _shift(path, d),
+        (d.crs, d.transform))
 
+# %% ../nbs/08_datasets.ipynb #a1c40e34
 def _layer(path, least=None, count=None, bands=None):
-    "A file, whole, if it has one of `count` bands; `bands` alone if it has the most of them; a JPEG at no more than it takes to keep `least` pixels a side"
+    "A file that has one of `count` bands; `bands` alone where it has the most; a JPEG reduced to `least` pixels a side"
     import rasterio
     special = os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode)
-    if special and not os.path.isdir(path): raise UnreadableFile(path, 'a pipe or a device', 'an image file', 'Delete it, or move it away.')
+    if special and not os.path.isdir(path):
+        raise UnreadableFile(path, 'a pipe or a device', 'an image file', 'Delete it, or move it away.')
     try:
         with open_raster(path, GDAL_DISABLE_READDIR_ON_OPEN='TRUE') as d: # look for files beside it by their names
             if (n := _reduction(d, least)) is None: return _pixels(d, path, count, bands)
             with rasterio.open(path, driver='JPEG', overview_level=n) as r: return _pixels(r, path, count, bands)
-    except UnicodeError as e: raise UnreadableFile(_spelt(os.fspath(path)), 'a name that is no UTF-8', 'a name in UTF-8', 'Rename the file.') from e
+    except UnicodeError as e:
+        raise UnreadableFile(_spelt(os.fspath(path)), 'a name that is no UTF-8', 'a name in UTF-8',
+            'Rename the file.') from e
 
 # %% ../nbs/08_datasets.ipynb #da7a3104
 _RGB_NAMES = dict(R='R', RED='R', B4='R', B04='R', G='G', GREEN='G', B3='G', B03='G', B='B', BLUE='B', B2='B', B02='B')
@@ -203,9 +239,13 @@ def _rgb(l):
     colours = [_RGB_NAMES.get(b) for b in names]
     if len(set(colours) - {None}) == 3: return l.bands([colours.index(c) for c in 'RGB'])
     known = [b for b in names if re.fullmatch(r'B\d?\d[A]?|NIR|SWIR.*|[VH]{2}', b) or b in _RGB_NAMES]
-    if known: raise ShapeError(l.path, f'bands named {", ".join(names)}', 'red, green and blue, by these names or as B4, B3 and B2', 'Write these three bands, or correct their names.')
-    if n == 4 and image_format(l.path) == 'PNG': return l.bands([0,1,2])
-    if n != 3: raise ShapeError(l.path, f'{n} band{"s"*(n > 1)}', '3 (red, green, blue)', 'Write red, green and blue alone, in this order, or leave the file out.')
+    if known:
+        raise ShapeError(l.path, f'bands named {", ".join(names)}',
+            'red, green and blue, by these names or as B4, B3 and B2',
+            'Write these three bands, or correct their names.')
+    if n != 3:
+        raise ShapeError(l.path, f'{n} band{"s"*(n > 1)}', '3 (red, green, blue)',
+            'Write red, green and blue alone, in this order, or leave the file out.')
     return l
 
 # %% ../nbs/08_datasets.ipynb #a1c40e0f
@@ -213,7 +253,9 @@ OPT_UNITS = (None,'optical8','reflectance','reflectance01')
 
 def _check_void(path, valid, most=MAX_VOID):
     if (void := 1 - valid.mean()) > most:
-        raise UnitsError(path, f'{100*void:.3g}% of the pixels without data', f'at most {most:.0%}' if most else 'data at every pixel', 'Leave the file out, or cut it where there are data.')
+        raise UnitsError(path, f'{100*void:.3g}% of the pixels without data',
+            f'at most {most:.0%}' if most else 'data at every pixel',
+            'Leave the file out, or cut it where there are data.')
 
 def _to_reflectance(l, units, offset):
     "(offset, scale) of stored numbers, for `raster.reflectance`; `offset` is the caller's"
@@ -221,7 +263,10 @@ def _to_reflectance(l, units, offset):
     if s != 1: said = {round(o/s, 3)}
     else: said = {o} if o else set()
     said |= {v for v in (l.shift, offset) if v is not None}
-    if len(said) > 1: raise UnitsError(l.path, f'offsets of {" and ".join(f"{v:g}" for v in sorted(said))}, by its tags or by offset=', 'one offset', 'Leave out offset=, or correct the tags of the file.')
+    if len(said) > 1:
+        raise UnitsError(l.path,
+            f'offsets of {" and ".join(f"{v:g}" for v in sorted(said))}, by its tags or by offset=', 'one offset',
+            'Leave out offset=, or correct the tags of the file.')
     plain = 1 if units == 'reflectance01' else 1e4
     return said.pop() if said else 0, round(1/s, 3) if s != 1 else plain
 
@@ -231,8 +276,13 @@ def _check_fractions(l, scale):
     v = l.x[np.isfinite(l.x)] if l.x.dtype.kind == 'f' and scale in (1,1e4) else ()
     if not len(v): return
     high = np.percentile(v, 99)
-    if scale == 1e4 and high <= 2.5: raise UnitsError(l.path, f'values up to {v.max():.3g}', "reflectance·10⁴, as opt_units='reflectance' says", "Pass opt_units='reflectance01', or write reflectance·10⁴ as uint16.")
-    if scale == 1 and high > 10: raise UnitsError(l.path, f'values up to {v.max():.3g}', "reflectance from 0 to 1, as opt_units='reflectance01' says", "Pass opt_units='reflectance' if 10000 is white.")
+    if scale == 1e4 and high <= 2.5:
+        raise UnitsError(l.path, f'values up to {v.max():.3g}', "reflectance·10⁴, as opt_units='reflectance' says",
+            "Pass opt_units='reflectance01', or write reflectance·10⁴ as uint16.")
+    if scale == 1 and high > 10:
+        raise UnitsError(l.path, f'values up to {v.max():.3g}',
+            "reflectance from 0 to 1, as opt_units='reflectance01' says",
+            "Pass opt_units='reflectance' if 10000 is white.")
 
 # %% ../nbs/08_datasets.ipynb #a1c40e10
 def _opt_units(l, units):
@@ -242,24 +292,39 @@ def _opt_units(l, units):
     elif kind in 'iu' and units == 'optical8' and 0 <= l.x.min() and l.x.max() <= 255: found = 'optical8'
     elif kind in 'iu' or scaled: found = 'reflectance'
     elif kind == 'f' and units in ('reflectance','reflectance01'): found = units
-    else: raise UnitsError(l.path, f'{l.x.dtype} values', 'a picture of 8 bits, reflectance·10⁴ in whole numbers, or floats with their units declared', "Pass opt_units='reflectance01' for reflectance from 0 to 1, or write reflectance·10⁴ as uint16.")
-    if units not in (None, found): raise UnitsError(l.path, f'{l.x.dtype} values, taken as {found!r}', f'what opt_units={units!r} says', 'Correct opt_units=, or leave it out.')
-    if found == 'optical8' and (l.gain != (1.,0.) or l.shift is not None): raise UnitsError(l.path, f'8 bits with a scale of {l.gain[0]:g} and an offset of {l.shift or l.gain[1]:g}', 'a plain picture, or reflectance in 16 bits', 'Apply them and write uint16 reflectance·10⁴, or remove the tags.')
+    else:
+        raise UnitsError(l.path, f'{l.x.dtype} values',
+            'a picture of 8 bits, reflectance·10⁴ in whole numbers, or floats with their units declared',
+            "Pass opt_units='reflectance01' for reflectance from 0 to 1, or write reflectance·10⁴ as uint16.")
+    if units not in (None, found):
+        raise UnitsError(l.path, f'{l.x.dtype} values, taken as {found!r}', f'what opt_units={units!r} says',
+            'Correct opt_units=, or leave it out.')
+    if found == 'optical8' and (l.gain != (1.,0.) or l.shift is not None):
+        raise UnitsError(l.path, f'8 bits with a scale of {l.gain[0]:g} and an offset of {l.shift or l.gain[1]:g}',
+            'a plain picture, or reflectance in 16 bits',
+            'Apply them and write uint16 reflectance·10⁴, or remove the tags.')
     return found
 
+# %% ../nbs/08_datasets.ipynb #a1c40e36
 def _optical(l, units=None, offset=None):
     "Red, green and blue: uint8, or uint16 reflectance·10⁴, 0 where there is no data"
     l = _rgb(l)
     found = _opt_units(l, units)
     if found == 'optical8':
-        if offset is not None: raise UnitsError(l.path, 'a picture of 8 bits', 'reflectance, to which offset= is added', 'Leave out offset=.')
+        if offset is not None:
+            raise UnitsError(l.path, 'a picture of 8 bits', 'reflectance, to which offset= is added',
+                'Leave out offset=.')
         _check_void(l.path, ok := l.valid('optical8'))
         return np.where(ok, l.x, 0).astype(np.uint8)
     offset,scale = _to_reflectance(l, found, offset)
     _check_fractions(l, scale)
     _check_void(l.path, ok := l.valid(found, scale, offset))
     x = np.where(ok, reflectance(l.x, offset, scale), 0).astype(np.uint16)
-    if (high := np.percentile(x, 99)) > 25000: raise UnitsError(l.path, f'{l.x.dtype} values up to {l.x.max():g}, which would be a reflectance of {high/1e4:.1f}', 'reflectance·10⁴, where 10000 is white', "Write the picture in 8 bits, the same stretch for all, or declare its units.")
+    if (high := np.percentile(x, 99)) > 25000:
+        raise UnitsError(l.path,
+            f'{l.x.dtype} values up to {l.x.max():g}, which would be a reflectance of {high/1e4:.1f}',
+            'reflectance·10⁴, where 10000 is white',
+            "Write the picture in 8 bits, the same stretch for all, or declare its units.")
     return x
 
 # %% ../nbs/08_datasets.ipynb #2e01b47f
@@ -292,9 +357,12 @@ def scene_folder(path, # folder with one sub-folder a class
     s,bad,total = _scenes(path, class_folders(path, classes), size, None, on_bad, n_workers, progress)
     return s.noted(skipped=_left_out(path, bad, total))
 
+# %% ../nbs/08_datasets.ipynb #a1c40e38
 def _scene(path, least, size):
     x = _optical(_layer(path, least))
-    if x.dtype != np.uint8: raise ShapeError(path, f'{x.dtype} values', 'a picture of 8 bits', 'Stretch the image to 8 bits first, the same stretch for all.')
+    if x.dtype != np.uint8:
+        raise ShapeError(path, f'{x.dtype} values', 'a picture of 8 bits',
+            'Stretch the image to 8 bits first, the same stretch for all.')
     return _fit(x, size)
 
 def _scenes(path, found, size, least, on_bad, n_workers, progress):
@@ -308,7 +376,8 @@ def _scenes(path, found, size, least, on_bad, n_workers, progress):
     _check_classes(path, found, {files[k][0] for k in ids}, bad)
     names,label = _numbered(found)
     x = _one_size([x for x in images if x is not None], [files[k][1] for k in ids])
-    return SceneSet(images=x, labels=np.array([label[files[k][0]] for k in ids], np.int64), classes=names, ids=ids),bad,len(files)
+    return SceneSet(images=x, labels=np.array([label[files[k][0]] for k in ids], np.int64), classes=names,
+        ids=ids),bad,len(files)
 
 # %% ../nbs/08_datasets.ipynb #5d8602bf
 class PartialCopy(UserWarning): "A copy of a data set that holds less than was published"
@@ -382,7 +451,8 @@ def _known(sheet, path):
 
 def _files(sheet, path):
     "{class/name: file} of a copy"
-    if sheet.by == 'patch': return {f'{k}/{name}':p for name,d in _patches(path, sheet.counts)[0].items() for k,p in sorted(d.items())}
+    if sheet.by == 'patch':
+        return {f'{k}/{name}':p for name,d in _patches(path, sheet.counts)[0].items() for k,p in sorted(d.items())}
     return {f'{c}/{n}':p for c,d in _known(sheet, path).items() for n,p in _images(d).items()}
 
 # %% ../nbs/08_datasets.ipynb #69194d6a
@@ -392,7 +462,9 @@ def _md5(path):
 def _hashed(f, path):
     "A file's hash, or `UnreadableFile`"
     try: return f(path)
-    except OSError as e: raise UnreadableFile(path, e.strerror or e, 'a file that can be read to its end', 'Check its permissions, or bring it again.') from e
+    except OSError as e:
+        raise UnreadableFile(path, e.strerror or e, 'a file that can be read to its end',
+            'Check its permissions, or bring it again.') from e
 
 @patch
 def check(self:DataSheet, path, # folder of the copy
@@ -417,7 +489,8 @@ def _stamp(path):
     try: return (s := os.stat(path)).st_size,s.st_mtime_ns
     except OSError: return None,None
 
-def _as_json(bad): return {k:[type(e).__name__, *e.__reduce__()[1]] if isinstance(e, IrmError) else e for k,e in bad.items()}
+def _as_json(bad):
+    return {k:[type(e).__name__, *e.__reduce__()[1]] if isinstance(e, IrmError) else e for k,e in bad.items()}
 
 def _from_json(bad):
     kinds = {c.__name__:c for c in IrmError.__subclasses__()}
@@ -428,7 +501,8 @@ def _kept_names(folder): return 'skipped.json','set/meta.json','set/*.npy'
 def _open_kept(kind, home):
     "A kept set, {id: error}, and the number of files, or an error of any kind"
     s,note = kind.load(home/'set'),json.loads((home/'skipped.json').read_text(encoding='utf-8'))
-    return (s.verify() if sum(f.stat().st_size for f in (home/'set').iterdir()) <= VERIFIED else s),_from_json(note['bad']),note['of']
+    return (s.verify() if sum(f.stat().st_size for f in (home/'set').iterdir()) <= VERIFIED else s),_from_json(
+        note['bad']),note['of']
 
 # %% ../nbs/08_datasets.ipynb #a1c40e17
 def _kept(kind, name, files, options, cache, on_bad, build):
@@ -460,9 +534,11 @@ def _published(sheet, path, size, classes, draft, on_bad, cache, n_workers, prog
     found = _choose(path, _known(sheet, path), classes)
     files = {f'{c}/{n}':p for c,d in found.items() for n,p in _images(d).items()}
     least = 2*size if draft and size else None
-    s,bad,total = _kept(SceneSet, sheet.name, files, dict(size=size, draft=draft), cache, on_bad, lambda: _scenes(path, found, size, least, on_bad, n_workers, progress))
+    s,bad,total = _kept(SceneSet, sheet.name, files, dict(size=size, draft=draft), cache, on_bad,
+        lambda: _scenes(path, found, size, least, on_bad, n_workers, progress))
     n,wanted = Counter(k.split('/')[0] for k in files),sheet.classes if classes is None else list(found)
-    return _said(s.noted(skipped=_left_out(path, bad, total)), Copy(sheet.name, dict(n), {c:sheet.counts[c] for c in wanted}, sheet.note))
+    return _said(s.noted(skipped=_left_out(path, bad, total)),
+        Copy(sheet.name, dict(n), {c:sheet.counts[c] for c in wanted}, sheet.note))
 
 # %% ../nbs/08_datasets.ipynb #04908c8e
 RESISC45 = DataSheet('RESISC45',
@@ -584,8 +660,11 @@ def _pair_up(path, modalities, classes, unpaired):
     if lone and unpaired == 'error':
         some = ', '.join(list(lone)[:5]) + ', …'*(len(lone) > 5)
         first = next((f'; {k}: {why}' for k,why in lone.items() if 'which has' in why), '')
-        raise PairError(path, f'{" and ".join(f"{len(f)} {m}" for m,f in files.items())} images, {len(lone)} without a partner ({some}){first}',
-                        'one SAR image for every optical image, under the same name', "Bring or rename the files, or pass unpaired='skip'.")
+        counts = ' and '.join(f'{len(f)} {m}' for m,f in files.items())
+        raise PairError(
+            path, f'{counts} images, {len(lone)} without a partner ({some}){first}',
+            'one SAR image for every optical image, under the same name',
+            "Bring or rename the files, or pass unpaired='skip'.")
     return classes,[k for k in files[modalities[0]] if k not in lone],files,lone
 
 # %% ../nbs/08_datasets.ipynb #6ae42693
@@ -604,10 +683,15 @@ def _named_bands(l, found, pols):
     blank = [n for n,p in zip(l.names, found) if not (p or n)]
     wanted = [p for p in pols or POLARISATIONS if p in known] if not pols else [p for p in pols if p != RATIO]
     against = pols and len(pols) == len(found) and any(p and q != RATIO and p != q for p,q in zip(found, pols))
-    if against or set(wanted) - set(known): raise ShapeError(l.path, said, f'what pols={tuple(pols)} says', 'Correct pols=, or leave it out to go by the names.')
-    if len(set(known)) < len(known) or blank or len(wanted) > 2: raise ShapeError(l.path, said, 'one or two polarisations, each once, and a name on every band', 'Correct the names, write the bands to take alone, or name them with pols=.')
+    if against or set(wanted) - set(known):
+        raise ShapeError(l.path, said, f'what pols={tuple(pols)} says',
+            'Correct pols=, or leave it out to go by the names.')
+    if len(set(known)) < len(known) or blank or len(wanted) > 2:
+        raise ShapeError(l.path, said, 'one or two polarisations, each once, and a name on every band',
+            'Correct the names, write the bands to take alone, or name them with pols=.')
     return [found.index(p) for p in wanted],tuple(wanted)
 
+# %% ../nbs/08_datasets.ipynb #a1c40e3a
 def _sar_bands(l, pols):
     "The layer of its polarisations, and what they are; None where nothing says"
     n,found = len(l.x),[_polarisation(b) for b in l.names]
@@ -615,8 +699,9 @@ def _sar_bands(l, pols):
         idx,wanted = _named_bands(l, found, pols)
         return l.bands(idx),wanted
     if n not in ((len(pols),) if pols else (1,2)):
-        raise ShapeError(l.path, f'{n} band{"s"*(n > 1)}', f'{len(pols)} for pols={tuple(pols)}' if pols else '1 or 2 polarisations',
-                         f"Write the polarisations alone, one band each, and name them with pols=; a third that is their ratio is named '{RATIO}'.")
+        raise ShapeError(
+            l.path, f'{n} band{"s"*(n > 1)}', f'{len(pols)} for pols={tuple(pols)}' if pols else '1 or 2 polarisations',
+            f"Write the polarisations alone and name them with pols=; a third that is their ratio is named '{RATIO}'.")
     idx = [i for i,p in enumerate(pols or range(n)) if p != RATIO]
     return l.bands(idx),tuple(pols[i] for i in idx) if pols else None
 
@@ -626,32 +711,46 @@ _DB = 'backscatter in dB, mostly −30 to 0'
 def _sar_units(l, sar_units):
     "Units of a layer's numbers, from the caller's word and the data type"
     name,scaled = l.x.dtype.name,l.gain != (1.,0.)
-    if l.x.dtype.kind == 'c': raise UnitsError(l.path, 'complex numbers', _DB, 'Calibrate and detect the product first (SNAP, GEE).')
+    if l.x.dtype.kind == 'c':
+        raise UnitsError(l.path, 'complex numbers', _DB, 'Calibrate and detect the product first (SNAP, GEE).')
     found = 'stretch8' if l.x.dtype == np.uint8 and not scaled else 'dB'
-    if found == 'dB' and l.x.dtype.kind != 'f' and not scaled: raise UnitsError(l.path, f'{name} values', 'float dB, or an 8-bit stretch', 'Calibrate and terrain-correct the product (SNAP, GEE), and export dB as float32.')
+    if found == 'dB' and l.x.dtype.kind != 'f' and not scaled:
+        raise UnitsError(l.path, f'{name} values', 'float dB, or an 8-bit stretch',
+            'Calibrate and terrain-correct the product (SNAP, GEE), and export dB as float32.')
     if sar_units is not None and (found == 'stretch8') != (sar_units == 'stretch8'):
-        raise UnitsError(l.path, f'{name} values, taken as {found!r}', f'what sar_units={sar_units!r} says', "Declare 8-bit files as 'stretch8' and float files by their units, or leave sar_units out.")
+        raise UnitsError(l.path, f'{name} values, taken as {found!r}', f'what sar_units={sar_units!r} says',
+            "Declare 8-bit files as 'stretch8' and float files by their units, or leave sar_units out.")
     return sar_units or found
 
+# %% ../nbs/08_datasets.ipynb #a1c40e3c
 def _check_numbers(l, x, units):
     "Numbers of a file [P,H,W], that are finite and may be what they are called"
-    if k := (~np.isfinite(x)).sum(): raise NotFiniteError(l.path, f'{k} of {x.size} values that are NaN or infinite', 'a number at every pixel', 'Fill them, or cut the pair where both modalities have data.')
+    if k := (~np.isfinite(x)).sum():
+        raise NotFiniteError(l.path, f'{k} of {x.size} values that are NaN or infinite', 'a number at every pixel',
+            'Fill them, or cut the pair where both modalities have data.')
     ok = l.valid(_SAR_KIND[units], 1/l.gain[0], l.gain[1]/l.gain[0])
     v = x[:,ok] if ok.any() else x
     middle,negative = np.median(v),(v < 0).mean()
-    if units == 'dB' and (middle > 60 or negative < .01 and middle < 1.5): _refuse_decibels(l.path, v)
-    if units != 'dB' and (negative > .05 or (x < 0).mean() > .05): raise UnitsError(l.path, f'{(x < 0).mean():.0%} of the values below 0', f'what sar_units={units!r} says', "Correct sar_units=, or leave it out if the files are in dB.")
+    if units == 'dB' and (middle > 25 or negative < .01 and middle < 1.5): _refuse_decibels(l.path, v)
+    if units != 'dB' and (negative > .05 or (x < 0).mean() > .05):
+        raise UnitsError(l.path, f'{(x < 0).mean():.0%} of the values below 0', f'what sar_units={units!r} says',
+            "Correct sar_units=, or leave it out if the files are in dB.")
     padding = ~ok & (x == 0).any(0) & (l.masks > 0).all(0) & ~np.isin(0, l.about.nodatavals)
     _check_void(l.path, ok | padding, 0)
     _check_void(l.path, ok)
 
 def _refuse_decibels(path, v):
-    raise UnitsError(path, f'values from {v.min():.3g} to {v.max():.3g}, {(v < 0).mean():.1%} of them negative', _DB,
-                     "Linear power is converted with raster.db, or by sar_units='linear', amplitude by sar_units='amplitude'.")
+    raise UnitsError(
+        path, f'values from {v.min():.3g} to {v.max():.3g}, {(v < 0).mean():.1%} of them negative', _DB,
+        "Linear power is converted with raster.db, or by sar_units='linear', amplitude by sar_units='amplitude'.")
 
 def _check_decibels(path, sar):
     "A folder's backscatter as a whole"
     if sar.dtype != np.uint8 and (sar < 0).mean() < 0.01: _refuse_decibels(path, sar)
+    if sar.dtype == np.uint8 and sar.max() <= 1:
+        raise UnitsError(
+            path, 'no value but 0 and 1', 'backscatter stretched to 8 bits',
+            'A mask is no image: point at the images with sar=.')
 
 # %% ../nbs/08_datasets.ipynb #a1c40e1d
 def _check_order(path, x, pols):
@@ -670,7 +769,7 @@ def _backscatter(l, sar_units=None, pols=None):
     if (s,o) != (1.,0.): x = (l.x*np.float64(s) + o).astype(np.float32)
     _check_numbers(l, x, units)
     if units != 'dB': x = db(x if units == 'linear' else x**2).astype(np.float32)
-    if np.median(x) > 60: _refuse_decibels(l.path, x)
+    if np.median(x) > 25: _refuse_decibels(l.path, x)
     _check_order(l.path, x, found or ('VV','VH'))
     return x,found
 
@@ -698,13 +797,19 @@ def _apart(a, b):
     gap = np.abs(ca-cb).max()/pixel
     return gap if np.isfinite(gap) else np.inf
 
+# %% ../nbs/08_datasets.ipynb #a1c40e3e
 def _same_ground(a, b, resized=False):
     "`PairError` where two layers can't be a pair"
     (h,w),(i,j) = a.x.shape[1:],b.x.shape[1:]
-    if (h,w) != (i,j) and not (resized and abs(h*j - w*i) <= max(h,w,i,j)): raise PairError(b.path, f'{i}×{j} pixels', f'{h}×{w}, as in {a.path.name}', 'Resample both to one grid, or pass size= where only their pixel size differs.')
+    if (h,w) != (i,j) and not (resized and abs(h*j - w*i) <= max(h,w,i,j)):
+        raise PairError(b.path, f'{i}×{j} pixels', f'{h}×{w}, as in {a.path.name}',
+            'Resample both to one grid, or pass size= where only their pixel size differs.')
     if not (_placed(a) and _placed(b)): return
     gap,most = _apart(a, b),2 if a.at[0] == b.at[0] else max(h,w)/10
-    if gap > most: raise PairError(b.path, f'{_place(b.at)}' + (f', {gap:,.0f} pixels off' if np.isfinite(gap) else ''), f'{_place(a.at)}, as {a.path.name}', 'The files show two places: pair them by another name, or bring the right one.')
+    if gap > most:
+        raise PairError(b.path, f'{_place(b.at)}' + (f', {gap:,.0f} pixels off' if np.isfinite(gap) else ''),
+            f'{_place(a.at)}, as {a.path.name}',
+            'The files show two places: pair them by another name, or bring the right one.')
 
 # %% ../nbs/08_datasets.ipynb #7f6e053a
 def scene_groups(ids, # ids of pairs, 'class/name'
@@ -714,7 +819,9 @@ def scene_groups(ids, # ids of pairs, 'class/name'
     if callable(groups): out = [groups(i) for i in ids]
     else:
         try: pattern = re.compile(groups)
-        except (re.error, TypeError) as e: raise OptionError('groups', f'{groups!r} ({e})', 'a regular expression', r"Write for instance groups=r'^(\d+)_r'.") from e
+        except (re.error, TypeError) as e:
+            raise OptionError('groups', f'{groups!r} ({e})', 'a regular expression',
+                r"Write for instance groups=r'^(\d+)_r'.") from e
         if pattern.groups != 1: raise OptionError('groups', f'{groups!r} with {pattern.groups} groups', 'one group in parentheses', r"Write for instance groups=r'^(\d+)_r'.")
         out = [m and m[1] for m in (pattern.search(i.split('/')[-1]) for i in ids)]
     if None in out: raise OptionError('groups', f'no scene for {ids[out.index(None)]!r}', 'a scene of origin for every pair', f'Correct {groups!r}.' if isinstance(groups, str) else 'Complete the table.')
@@ -722,7 +829,10 @@ def scene_groups(ids, # ids of pairs, 'class/name'
 
 # %% ../nbs/08_datasets.ipynb #f2906360
 def _guess_pols(path, bands):
-    if bands == 1: warnings.warn(f"{path.name}: one SAR band without a name, called VH; say which it is with pols=('VH',) or ('VV',)", stacklevel=4)
+    if bands == 1:
+        warnings.warn(
+            f"{path.name}: one SAR band without a name, called VH; say which it is with pols=('VH',) or ('VV',)",
+            stacklevel=4)
     return ('VV','VH')[-bands:]
 
 def _agreed_pols(path, found, files, bands):
@@ -731,7 +841,9 @@ def _agreed_pols(path, found, files, bands):
     if not counts: return _guess_pols(path, bands)
     if len(counts) > 1:
         odd = next(f for f,p in zip(files, found) if p == counts[-1][0])
-        raise ShapeError(odd, f'bands {", ".join(counts[-1][0])}', f'{", ".join(counts[0][0])}, as in {counts[0][1]} other files', 'Bring one kind of file, or say with pols= which bands to take.')
+        raise ShapeError(odd, f'bands {", ".join(counts[-1][0])}',
+            f'{", ".join(counts[0][0])}, as in {counts[0][1]} other files',
+            'Bring one kind of file, or say with pols= which bands to take.')
     return counts[0][0]
 
 # %% ../nbs/08_datasets.ipynb #72795974
@@ -739,8 +851,10 @@ def _tree_names(opt, sar):
     "Names of the folders of SAR images, and a check of them all"
     trees = (sar,) if isinstance(sar, str) or not isinstance(sar, Iterable) else tuple(sar)
     for name,v in (('opt', opt), *(('sar', t) for t in trees or (None,))):
-        if not isinstance(v, str) or not v: raise OptionError(name, repr(v), 'the name of a folder', "Pass for instance opt='s2', sar='s1'.")
-    if len({opt, *trees}) <= len(trees): raise OptionError('opt and sar', f'{opt!r} and {sar!r}', 'a folder of its own for each', 'Name them apart.')
+        if not isinstance(v, str) or not v:
+            raise OptionError(name, repr(v), 'the name of a folder', "Pass for instance opt='s2', sar='s1'.")
+    if len({opt, *trees}) <= len(trees):
+        raise OptionError('opt and sar', f'{opt!r} and {sar!r}', 'a folder of its own for each', 'Name them apart.')
     return trees
 
 def _bands_asked(pols):
@@ -752,6 +866,7 @@ def _bands_asked(pols):
     named = iter(polarisations(rest))
     return tuple(RATIO if str(p).upper() == RATIO else next(named) for p in names)
 
+# %% ../nbs/08_datasets.ipynb #a1c40e40
 def _pols_of(trees, pols):
     "One polarisation for each tree"
     if pols is None and not all(re.fullmatch('[HV]{2}', t.upper()) for t in trees): raise OptionError('pols', f'None for the folders {", ".join(trees)}', 'one polarisation a folder', "Pass for instance pols=('VV','VH').")
@@ -787,26 +902,32 @@ def _check_reflectances(path, x, ids):
     "A folder's optical images as a whole"
     if x.dtype == np.uint8: return
     dark = [i for i,top in zip(ids, x.max((1,2,3))) if top <= 255]
-    if len(dark) == len(x): raise UnitsError(path, f'no value above {x.max()}', 'reflectance·10⁴, where 10000 is white', "Write pictures of 8 bits as uint8, or pass opt_units='optical8'.")
+    if len(dark) == len(x):
+        raise UnitsError(path, f'no value above {x.max()}', 'reflectance·10⁴, where 10000 is white',
+            "Write pictures of 8 bits as uint8, or pass opt_units='optical8'.")
     some = ', '.join(dark[:5]) + ', …'*(len(dark) > 5)
-    if dark: warnings.warn(f'{path.name}: {len(dark)} of {len(x)} images have no value above 255: dark water, or pictures of 8 bits stored in 16? {some}', stacklevel=4)
+    said = f'{path.name}: {len(dark)} of {len(x)} images have no value above 255'
+    if dark: warnings.warn(f'{said}: dark water, or pictures of 8 bits stored in 16? {some}', stacklevel=4)
 
 # %% ../nbs/08_datasets.ipynb #a1c40e28
 def paired_folder(path, # folder that holds the modalities, or classes that hold them
                   opt='opt', sar='sar', # names of their folders; sar=('VV','VH') for a folder each
                   size=None, # height and width in pixels; None keeps the files' own
-                  pols=None, # polarisations of the SAR bands, in order, or 'VV/VH' for a band to leave out; None: by the bands' names, else ('VV','VH'), or ('VH',) for a single band
-                  sar_units=None, # 'dB', 'linear' or 'amplitude' for floats, 'stretch8'; None: 'dB' or 'stretch8', by data type
+                  pols=None, # polarisations of the SAR bands, 'VV/VH' for one to leave out; None: by names, or VV, VH
+                  sar_units=None, # 'dB', 'linear', 'amplitude' or 'stretch8'; None: 'dB' or 'stretch8', by data type
                   groups=None, # scene of origin: regular expression with one group, or function of the id
                   classes=None, # names to take, in the order of the labels; None takes all, sorted
                   on_bad='skip', # a file that can't be used: its pair is left out with a warning, or 'error'
                   unpaired='error', # a file without a partner: 'error', or 'skip' with a warning
                   n_workers=None, progress=True, # threads that decode; show bars
-                  opt_units=None, # 'optical8', 'reflectance' (·10⁴) or 'reflectance01'; None: by data type, floats must be declared
+                  opt_units=None, # 'optical8', 'reflectance' (·10⁴) or 'reflectance01'; None: by data type
                   offset=None # to add to stored reflectance·10⁴, −1000 for instance; None takes what the files say
                  ) -> PairedScenes: # with `skipped`, {id: reason}
     "Labelled optical–SAR pairs from trees of class folders"
-    for name,v,allowed in (('on_bad', on_bad, ('skip','error')), ('unpaired', unpaired, ('error','skip')), ('sar_units', sar_units, SAR_UNITS), ('opt_units', opt_units, OPT_UNITS)): check_option(name, v, allowed)
+    check_option('on_bad', on_bad, ('skip','error'))
+    check_option('unpaired', unpaired, ('error','skip'))
+    check_option('sar_units', sar_units, SAR_UNITS)
+    check_option('opt_units', opt_units, OPT_UNITS)
     if offset is not None: offset = check_real('offset', offset, -10000, 10000)
     path,trees,pols = as_path(path),_tree_names(opt, sar),_bands_asked(pols)
     if len(trees) > 1: pols = _pols_of(trees, pols)
@@ -821,6 +942,7 @@ def paired_folder(path, # folder that holds the modalities, or classes that hold
     s = _paired_set(path, opt, trees[0], ids, names, [p for p in pairs if p], files, groups)
     return s.noted(skipped=_left_out(path, bad, total))
 
+# %% ../nbs/08_datasets.ipynb #a1c40e42
 def _paired_set(path, opt, sar, ids, names, pairs, files, groups):
     "Pairs as they were read, as one set"
     x,s = (_one_size([p[j] for p in pairs], [files[m][k] for k in ids]) for j,m in enumerate((opt,sar)))
@@ -828,8 +950,10 @@ def _paired_set(path, opt, sar, ids, names, pairs, files, groups):
     _check_decibels(path/sar, s)
     pols = _agreed_pols(path, [p[2] for p in pairs], [files[sar][k] for k in ids], s.shape[1])
     classes,label = _numbered(names)
-    return PairedScenes(opt=x, sar=s, labels=np.array([label[k.split('/')[0]] for k in ids], np.int64), classes=classes, ids=ids, pols=pols,
-                        groups=None if groups is None else scene_groups(ids, groups), sar_units='stretch8' if s.dtype == np.uint8 else 'dB')
+    labels = np.array([label[k.split('/')[0]] for k in ids], np.int64)
+    scenes = None if groups is None else scene_groups(ids, groups)
+    units = 'stretch8' if s.dtype == np.uint8 else 'dB'
+    return PairedScenes(x, s, labels, classes, ids, pols=pols, groups=scenes, sar_units=units)
 
 # %% ../nbs/08_datasets.ipynb #a489d280
 _PAPER = 'Wang et al., Enhancing scene classification in cloudy image scenarios: a multi-modality collaborative transfer method with information regulation mechanism'
@@ -863,10 +987,13 @@ def _bands_of(path):
 def _from_paper(sheet, root, **args):
     "Pairs of a published set in the assumed layout"
     root = as_path(root)
-    p = paired_folder(root, **{'pols':_ratio_or_not(root, args.get('sar', 'sar')) if isinstance(args.get('sar', 'sar'), str) else None, **args})
+    sar = args.get('sar', 'sar')
+    if isinstance(sar, str): args = {'pols':_ratio_or_not(root, sar), **args}
+    p = paired_folder(root, **args)
     spelt = {_letters(c):c for c in sheet.counts}
     p = replace(p, classes=tuple(spelt.get(_letters(c), c) for c in p.classes))
-    return _said(p, Copy(sheet.name, dict(zip(p.classes, p.counts.tolist())), dict(sheet.counts) if args.get('classes') is None else {}, sheet.note))
+    wanted = dict(sheet.counts) if args.get('classes') is None else {}
+    return _said(p, Copy(sheet.name, dict(zip(p.classes, p.counts.tolist())), wanted, sheet.note))
 
 def hunan_cloud(root, # folder with `opt` and `sar`, class folders in each
                 **args # of `paired_folder`
@@ -877,7 +1004,8 @@ def hunan_cloud(root, # folder with `opt` and `sar`, class folders in each
 # %% ../nbs/08_datasets.ipynb #272dcf36
 _PATCH = re.compile(r'^(ROIs\d+_[a-z]+)_(?:(s1|s2_cloudy|s2|lc)_)?(\d+)_p(\d+)(?:_.*)?$')
 
-def _unlisted(e): raise UnreadableFile(e.filename, e.strerror, 'a folder that can be listed', 'Check its permissions.') from e
+def _unlisted(e):
+    raise UnreadableFile(e.filename, e.strerror, 'a folder that can be listed', 'Check its permissions.') from e
 
 def _walk(root):
     "TIFF files below a folder, in order, each folder once"
@@ -921,9 +1049,14 @@ def _one_grid(first, *rest):
     "`PairError` where layers of one patch don't lie on one grid"
     for l in rest:
         (h,w),(i,j) = first.x.shape[1:],l.x.shape[1:]
-        if (h,w) != (i,j): raise PairError(l.path, f'{i}×{j} pixels', f'{h}×{w}, as in {first.path.name}', 'Leave the patch out, or download it again.')
-        if None not in (l.at[0], first.at[0]) and (l.at[0] != first.at[0] or not l.at[1].almost_equals(first.at[1], 1e-3)):
-            raise PairError(l.path, _place(l.at), f'{_place(first.at)}, as {first.path.name}', 'The files show two places: download them again.')
+        if (h,w) != (i,j):
+            raise PairError(l.path, f'{i}×{j} pixels', f'{h}×{w}, as in {first.path.name}',
+                'Leave the patch out, or download it again.')
+        known = None not in (l.at[0], first.at[0])
+        if known and (l.at[0] != first.at[0] or not l.at[1].almost_equals(first.at[1], 1e-3)):
+            raise PairError(
+                l.path, _place(l.at), f'{_place(first.at)}, as {first.path.name}',
+                'The files show two places: download them again.')
 
 def _cells(x, size):
     "Windows of a patch, row by row: [C,H,W] -> [n,C,size,size]"
@@ -949,6 +1082,9 @@ def _plain_name(name):
     return f'{m[1]}_{m[3]}_p{m[4]}' if (m := _PATCH.match(stem.split('/')[-1])) else stem
 
 def _names_on(where):
+    if not isinstance(where, (str, Path, Iterable)):
+        raise OptionError('list', repr(where), 'names, or a text file of names',
+            'Pass a list of names, or the path of a text file.')
     if not isinstance(where, (str, Path)): return {_plain_name(n) for n in where}
     try: lines = as_path(where).read_text(encoding='utf-8').splitlines()
     except (OSError, UnicodeDecodeError) as e: raise UnreadableFile(where, getattr(e, 'strerror', None) or 'bytes that are no text', 'a text file, one name a line', 'Check the path; a pickled list is not read.') from e
@@ -959,16 +1095,28 @@ def _asked(files, only, limit):
     "The patches of {patch: ·} that are asked for"
     names = list(files)
     if only is not None:
+        if not isinstance(only, (str, Path, Iterable)):
+            raise OptionError('only', repr(only), 'names, or a text file of names',
+                "Pass for instance only='ROIs1868_summer'.")
         single = isinstance(only, str) and not os.path.isfile(os.path.expanduser(only))
         wanted = _names_on([only] if single else only)
         spelt = {n:{n, scene_of(n), (season := scene_of(n).rsplit('_', 1)[0]), season.split('_')[-1]} for n in names}
         gone = wanted - set().union(*spelt.values())
-        if len(gone) == len(wanted): raise OptionError('only', f'{len(gone)} names, none of which is here, for instance {min(gone, default="")!r}', f'seasons, scenes or patches, such as {", ".join(sorted(spelt[names[0]]))}', 'Correct the names, or leave only= out.')
-        if gone: warnings.warn(f'{len(gone):,} of {len(wanted):,} names in only= are not here, for instance {min(gone)}', PartialCopy, stacklevel=3)
+        if len(gone) == len(wanted):
+            raise OptionError('only',
+                f'{len(gone)} names, none of which is here, for instance {min(gone, default="")!r}',
+                f'seasons, scenes or patches, such as {", ".join(sorted(spelt[names[0]]))}',
+                'Correct the names, or leave only= out.')
+        if gone:
+            warnings.warn(f'{len(gone):,} of {len(wanted):,} names in only= are not here, for instance {min(gone)}',
+                PartialCopy, stacklevel=3)
         names = [n for n in names if spelt[n] & wanted]
-    if limit is not None: names = [names[i] for i in np.sort(np.argsort(hash_ids(names, 'patches'), kind='stable')[:check_whole('limit', limit, 1)])]
+    if limit is not None:
+        first = np.argsort(hash_ids(names, 'patches'), kind='stable')[:check_whole('limit', limit, 1)]
+        names = [names[i] for i in np.sort(first)]
     return {n:files[n] for n in names}
 
+# %% ../nbs/08_datasets.ipynb #a1c40e44
 def _memory():
     "Bytes of this machine's memory, or None where the system doesn't say"
     try: return os.sysconf('SC_PAGE_SIZE')*os.sysconf('SC_PHYS_PAGES')
@@ -977,7 +1125,8 @@ def _memory():
 def _check_room(what, n, each, do):
     "Words on the size of `n` decoded things of so many bytes; an error if they don't fit into memory"
     said = f'{n:,} {what}, {n*each/1e9:.1f} GB decoded'
-    if (have := _memory()) and n*each*1.4 > have: raise OptionError('limit', said, f'what fits into {have/1e9:.0f} GB of memory', do)
+    if (have := _memory()) and n*each*1.4 > have:
+        raise OptionError('limit', said, f'what fits into {have/1e9:.0f} GB of memory', do)
     return said
 
 # %% ../nbs/08_datasets.ipynb #417e6ca5
@@ -1037,6 +1186,7 @@ def _read_windows(f, rows, size, limits):
     _one_grid(s2, s1, lc)
     return _cells(_optical(s2, 'reflectance'), size)[rows],_cells(_clipped(s1, limits), size)[rows]
 
+# %% ../nbs/08_datasets.ipynb #a1c40e46
 def _drawn(root, files, twice, size, per_class, purity, wanted, seed, n_workers, progress):
     "(names, labels, patches, windows) of what to read by land cover, the patches' names, and {patch: error}"
     names,bad = _whole(files, ('s1','s2','lc'), SEN12MS_BROKEN | twice)
@@ -1045,16 +1195,21 @@ def _drawn(root, files, twice, size, per_class, purity, wanted, seed, n_workers,
     names,maps = [n for n,m in zip(names, maps) if m],[m for m in maps if m]
     if not maps: _none_whole(root, bad, files)
     windows = _windows(maps, names, wanted, purity, per_class, seed)
-    if not windows[0]: raise LabelError(root, f'no window of which {purity:.0%} is one of the classes', 'at least one', 'Lower purity=, or bring more patches.')
+    if not windows[0]:
+        raise LabelError(root, f'no window of which {purity:.0%} is one of the classes', 'at least one',
+            'Lower purity=, or bring more patches.')
     return windows,names,bad
 
+# %% ../nbs/08_datasets.ipynb #a1c40e48
 def _sen12ms(root, files, twice, size, per_class, purity, wanted, seed, on_bad, n_workers, progress):
     "Clear pairs with simplified IGBP labels, {patch: error}, and the number of patches"
-    (ids,labels,patch,window),names,bad = _drawn(root, files, twice, size, per_class, purity, wanted, seed, n_workers, progress)
+    (ids,labels,patch,window),names,bad = _drawn(root, files, twice, size, per_class, purity, wanted, seed, n_workers,
+        progress)
     said = _check_room('pairs', len(ids), 10*size*size, 'Lower per_class=, or pass limit=.')
     used,starts = np.unique(patch, return_index=True)
     jobs = list(zip(used, np.split(window, starts[1:])))
-    out,errors = each_file(lambda o: _read_windows(files[names[o[0]]], o[1], size, SEN12MS_DB), jobs, n_workers, progress, said)
+    out,errors = each_file(lambda o: _read_windows(files[names[o[0]]], o[1], size, SEN12MS_DB), jobs, n_workers,
+        progress, said)
     bad |= {names[used[i]]:e for i,e in errors.items()}
     _stop(bad, on_bad, len(files))
     keep = np.flatnonzero(~np.isin(patch, used[list(errors)]))
@@ -1069,31 +1224,39 @@ def _none_whole(root, bad, files):
     raise PairError(root, f'{len(files)} patches, of which none is whole ({"; ".join(f"{n}: {w}" for n,w in list(bad.items())[:3])})', 'every kind of file for a patch', 'Unpack the archives of all kinds.')
 
 # %% ../nbs/08_datasets.ipynb #a1c40e2c
+SEN12MS_CLOUD = CloudSpec(content=.5, cover=.5, thin=.5)
+
 def _cloud_spec(clouds, bank):
     "What to compose: a `CloudSpec`, with its opacities from `bank`"
-    if not (clouds is None or isinstance(clouds, CloudSpec)): raise OptionError('clouds', repr(clouds), 'a CloudSpec, or None for clear pairs', 'Pass for instance clouds=CloudSpec(content=.5).')
+    if not (clouds is None or isinstance(clouds, CloudSpec)):
+        raise OptionError('clouds', repr(clouds), 'a CloudSpec, or None for clear pairs',
+            'Pass for instance clouds=CloudSpec(content=.5).')
     if bank is None: return clouds
-    if clouds is None: raise OptionError('bank', 'opacities, and clouds=None', 'clouds to be drawn from them', 'Leave out one of the two.')
+    if clouds is None:
+        raise OptionError('bank', 'opacities, and clouds=None', 'clouds to be drawn from them',
+            'Leave out one of the two.')
     return replace(clouds, texture='real', bank=bank)
 
 def _without_effect(root, **args):
     "Refuse what plays no part for class folders"
     usual = dict(per_class=1622, purity=.8, clouds=SEN12MS_CLOUD, seed=0)
     for k,v in args.items():
-        if v is not usual.get(k) and v != usual.get(k): raise OptionError(k, repr(v), f'nothing, since {root} holds class folders with clouds in their pixels', f'Leave out {k}=.')
+        if v is not None and v is not usual.get(k) and v != usual.get(k):
+            raise OptionError(k, repr(v), f'nothing, since {root} holds class folders with clouds in their pixels',
+                f'Leave out {k}=.')
 
 def _clear_pairs(root, cache, args, only, limit, **options):
     "Clear pairs of SEN12MS, from where they are kept; and the number of patches"
-    wanted = [list(IGBP_SIMPLE).index(c) for c in _choose('classes', dict.fromkeys(IGBP_SIMPLE), options.pop('classes'))]
+    names = _choose('classes', dict.fromkeys(IGBP_SIMPLE), options.pop('classes'))
+    wanted = [list(IGBP_SIMPLE).index(c) for c in names]
     every,twice = _patches(root, ('s1','s2','lc'))
     files,options = _asked(every, only, limit),dict(options, wanted=wanted)
     listed = {f'{n}_{k}':p for n,f in files.items() for k,p in f.items()}
-    p,bad,total = _kept(PairedScenes, 'SEN12MS', listed, dict(options, twice=sorted(twice)), cache, args['on_bad'], lambda: _sen12ms(root, files, twice, **options, **args))
+    p,bad,total = _kept(PairedScenes, 'SEN12MS', listed, dict(options, twice=sorted(twice)), cache, args['on_bad'],
+        lambda: _sen12ms(root, files, twice, **options, **args))
     return p.noted(skipped=_left_out(root, bad, total)),len(files)
 
 # %% ../nbs/08_datasets.ipynb #5ad0b011
-SEN12MS_CLOUD = CloudSpec(content=.5, cover=.5, thin=.5)
-
 def sen12ms_cloud(root, # folder of SEN12MS, or of the paper's class folders `opt` and `sar`
                   size=64, # height and width of the pairs, pixels; 64 makes sixteen of a patch, None is 256
                   per_class=1622, # windows of each class at most, a tenth of the paper's total; None takes all, at 40 kB each
@@ -1110,15 +1273,19 @@ def sen12ms_cloud(root, # folder of SEN12MS, or of the paper's class folders `op
                  ) -> PairedScenes: # `opt` uint16, `sar` float16 dB, `groups` scenes; with `skipped` and `report`
     "SEN12MS under clouds: a stand-in for the paper's SEN12MS Cloud; or that set itself in the assumed layout"
     check_option('on_bad', on_bad, ('skip','error'))
-    root,purity,args = as_path(root),check_real('purity', purity, above=0, most=1),dict(on_bad=on_bad, n_workers=n_workers, progress=progress)
+    root,args = as_path(root),dict(on_bad=on_bad, n_workers=n_workers, progress=progress)
+    purity = check_real('purity', purity, above=0, most=1)
     per_class = per_class if per_class is None else check_whole('per_class', per_class, 1)
     spec = _cloud_spec(clouds, bank)
     if (root/'opt').is_dir() and (root/'sar').is_dir():
-        _without_effect(root, per_class=per_class, purity=purity, clouds=clouds, bank=bank, seed=seed, cache=cache, only=only, limit=limit)
+        _without_effect(root, per_class=per_class, purity=purity, clouds=clouds, bank=bank, seed=seed, cache=cache,
+            only=only, limit=limit)
         return _from_paper(PAPER_SEN12MS_CLOUD, root, size=_check_size(size), classes=classes, **args)
-    p,n = _clear_pairs(root, cache, args, only, limit, size=_check_size(size, 256), per_class=per_class, purity=purity, classes=classes, seed=seed)
+    p,n = _clear_pairs(root, cache, args, only, limit, size=_check_size(size, 256), per_class=per_class,
+        purity=purity, classes=classes, seed=seed)
     if spec is not None: p = p.with_clouds(spec)
-    note = f'{n:,} of {SEN12MS.counts["s2"]:,} patches; labels are simplified IGBP, a stand-in for the private ones of the paper.'
+    part = f'{n:,} of {SEN12MS.counts["s2"]:,} patches'
+    note = f'{part}; labels are simplified IGBP, a stand-in for the private ones of the paper.'
     return _said(p, Copy('SEN12MS', dict(zip(p.classes, p.counts.tolist())), {}, note))
 
 # %% ../nbs/08_datasets.ipynb #8615d454
@@ -1146,8 +1313,10 @@ def _read_triplet(f, size):
     "[windows] of the cloudy, the SAR and the clear image of a patch, and the columns they lie in"
     cloudy,clear,s1 = _sentinel2(f['s2_cloudy']),_sentinel2(f['s2']),_layer(f['s1'], count=(2,))
     _one_grid(cloudy, clear, s1)
-    arrays = [_cells(a, size) for a in (_optical(cloudy, 'reflectance'), _clipped(s1, SEN12MS_CR_DB), _optical(clear, 'reflectance'))]
-    return arrays,cloudy.x.shape[2]//size
+    x,s,y = _optical(cloudy, 'reflectance'),_clipped(s1, SEN12MS_CR_DB),_optical(clear, 'reflectance')
+    return [_cells(a, size) for a in (x,s,y)],cloudy.x.shape[2]//size
+
+def _window_ids(name, n, columns): return [f'{name}_r{i//columns}c{i%columns}' for i in range(n)] if n > 1 else [name]
 
 def _joined(out, j):
     "All windows of one kind, taken out of what was read, so that no two copies are held"
@@ -1158,14 +1327,14 @@ def _joined(out, j):
 def _sen12ms_cr(root, files, twice, size, on_bad, n_workers, progress):
     "Triplets, {patch: error}, and the number of patches"
     names,bad = _whole(files, ('s1','s2','s2_cloudy'), twice)
-    said = _check_room('triplets', len(names), 17*256*256, 'Pass limit=, or name seasons, scenes or patches with only=.')
+    said = _check_room('triplets', len(names), 17*256*256,
+        'Pass limit=, or name seasons, scenes or patches with only=.')
     out,errors = each_file(lambda n: _read_triplet(files[n], size), names, n_workers, progress, said)
     bad |= {names[i]:e for i,e in errors.items()}
     _stop(bad, on_bad, len(files))
     names,out = [n for n,o in zip(names, out) if o],[o for o in out if o]
     if not names: _none_whole(root, bad, files)
-    counts = [len(arrays[0]) for arrays,_ in out]
-    ids = [f'{n}_r{i//columns}c{i%columns}' if k > 1 else n for n,k,(_,columns) in zip(names, counts, out) for i in range(k)]
+    ids = [i for n,(arrays,columns) in zip(names, out) for i in _window_ids(n, len(arrays[0]), columns)]
     x,s,clear = (_joined(out, j) for j in range(3))
     alpha = opacity_from_pairs(x, clear)
     p = PairedScenes(x, s, np.full(len(ids), -1), ('unlabelled',), ids, alpha=alpha, clear=clear, kind=cloud_kinds(alpha), cover=cover(alpha),
@@ -1187,7 +1356,8 @@ def sen12ms_cr(root, # folder of SEN12MS-CR, or flat folders s1, s2 and s2_cloud
     every,twice = _patches(root, ('s1','s2','s2_cloudy'))
     files = _asked(every, only, limit)
     listed = {f'{n}_{k}':p for n,f in files.items() for k,p in f.items()}
-    p,bad,total = _kept(PairedScenes, 'SEN12MS-CR', listed, dict(size=size, twice=sorted(twice)), cache, on_bad, lambda: _sen12ms_cr(root, files, twice, size, on_bad, n_workers, progress))
+    p,bad,total = _kept(PairedScenes, 'SEN12MS-CR', listed, dict(size=size, twice=sorted(twice)), cache, on_bad,
+        lambda: _sen12ms_cr(root, files, twice, size, on_bad, n_workers, progress))
     p = p.noted(skipped=_left_out(root, bad, total))
     counts = dict(triplets=len({i.split('_r')[0] for i in p.ids}), left_out=len(p.skipped))
     return _said(p, Copy('SEN12MS-CR', counts, {}, f'{len(files):,} of {SEN12MS_CR.counts["s2"]:,} patches'))
@@ -1210,10 +1380,13 @@ def _pictures(path):
         for k,d in enumerate(folders):
             for n,p in _images(d).items():
                 name = f'{d.parent.relative_to(path.parent)}/{re.sub("_[AB]$", "", _stem(n, (*CLOUDY, "s2")))}'
-                if (first := files.setdefault(name, {}).setdefault(k, p)) != p: raise PairError(p, f'{first.name} with the same name', 'one file for a name', 'Delete or rename one of them.')
+                if (first := files.setdefault(name, {}).setdefault(k, p)) != p:
+                    raise PairError(p, f'{first.name} with the same name', 'one file for a name',
+                        'Delete or rename one of them.')
     if not files: raise PairError(path, 'no pictures', f'{", ".join(SUFFIXES)} files in the two folders', 'Point at the folder that holds them.')
     return files
 
+# %% ../nbs/08_datasets.ipynb #a1c40e4a
 def _picture(path): return _sentinel2(path) if image_format(path) == 'GTiff' else _layer(path)
 
 def _sky(files, size):

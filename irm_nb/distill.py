@@ -8,6 +8,7 @@ __all__ = ['soft_labels', 'soft_cross_entropy', 'entropy', 'kl', 'kd_loss', 'kee
 # %% ../nbs/12_distill.ipynb #d587f30f
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -64,9 +65,9 @@ def keep(soft_labels:torch.Tensor, # [N,K]
 @dataclass(frozen=True, eq=False)
 class HardLabels:
     "Cross-entropy against classes"
-    labels: object # [N], whole numbers
+    labels: np.ndarray # [N], whole numbers
     def on(self, device):
-        y = torch.as_tensor(self.labels).to(device)
+        y = torch.tensor(self.labels, device=device)
         def loss(logits, rows): return F.cross_entropy(logits, y[rows])
         return loss
 

@@ -92,7 +92,7 @@ class RegulatedLoss:
     def on(self, device):
         loss = Regulator(self.source, self.opt, self.sar, self.irm, self.normalize, device)
         if self.known is not None:
-            known = torch.as_tensor(self.known)
+            known = torch.tensor(self.known)
             rows = torch.nonzero(known >= 0)[:,0]
             loss.teach(rows.to(device), known[rows].to(device))
         return loss

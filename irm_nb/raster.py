@@ -24,7 +24,10 @@ from .core import *
 _MAGIC = {b'\x89PNG\r\n\x1a\n':'PNG', b'\xff\xd8\xff':'JPEG', b'II*\0':'GTiff', b'MM\0*':'GTiff', b'II+\0':'GTiff', b'MM\0+':'GTiff',
           b'\0\0\0\x0cjP  ':'JP2OpenJPEG'}
 _OTHER = {b'\x93NUMPY':'a NumPy array', b'PK\x03\x04':'a ZIP archive', b'\x1f\x8b':'a gzip archive', b'\x89HDF':'an HDF5 or NetCDF file', b'CDF':'a NetCDF file',
-          b'{':'JSON text', b'[':'JSON text', b'<?xml':'XML text'}
+          b'{':'JSON text', b'[':'JSON text', b'<?xml':'XML text',
+          b"\0\0\'\n":'an ESRI Shapefile',
+          b'SQLite f':'a GeoPackage or another SQLite database', 
+          b'fgb':'a FlatGeobuf file', b'%PDF':'a PDF document'}
 
 def image_format(path # file
                 ) -> str: # GDAL's name of the driver: 'PNG', 'JPEG', 'GTiff' or 'JP2OpenJPEG'
@@ -32,7 +35,9 @@ def image_format(path # file
     want = 'a PNG, JPEG, TIFF or JPEG 2000 file'
     try:
         with open(Path(path).expanduser(), 'rb') as f: head = f.read(8)
-    except (OSError, ValueError, TypeError, RuntimeError) as e: raise UnreadableFile(path, getattr(e, 'strerror', None) or e, want, 'Check the path and its permissions.') from e
+    except (OSError, ValueError, TypeError, RuntimeError) as e:
+        raise UnreadableFile(path, getattr(e, 'strerror', None) or e, want,
+            'Check the path and its permissions.') from e
     if not head: raise UnreadableFile(path, 'an empty file (0 bytes)', want, 'Download or copy it again.')
     for magic,driver in _MAGIC.items():
         if head.startswith(magic): return driver
@@ -142,7 +147,8 @@ def resize(x:np.ndarray, # [C,H,W], any number type
     "Antialiased resize with the triangle filter"
     hw = tuple(size) if isinstance(size, (tuple,list)) else (int(size),)*2
     if x.shape[-2:] == hw: return x
-    t = torch.from_numpy(np.ascontiguousarray(x if x.dtype == np.uint8 else x.astype(np.float32)))
+    eight = x.dtype == np.uint8 and min(hw) > 1 # torch has no 8-bit filter down to a single pixel
+    t = torch.from_numpy(np.require(x if eight else x.astype(np.float32), requirements='CW'))
     y = F.interpolate(t[None], size=hw, mode='bilinear', antialias=True)[0].numpy()
     return y if y.dtype == x.dtype else (y.round() if x.dtype.kind in 'iu' else y).astype(x.dtype)
 
@@ -154,6 +160,13 @@ def centre_square(x:np.ndarray # [C,H,W]
     return x[..., (h-s)//2:(h-s)//2+s, (w-s)//2:(w-s)//2+s]
 
 # %% ../nbs/02_raster.ipynb #aaeeeb9c
+@contextlib.contextmanager
+def _threads(n):
+    "Threads that end with what they have in hand when their caller is interrupted"
+    ex = ThreadPoolExecutor(n)
+    try: yield ex
+    finally: ex.shutdown(cancel_futures=True)
+
 def each_file(f, # from an item to the array to keep; may raise an `IrmError`
               items, # files, or whatever `f` takes
               n_workers:int=None, # threads; None takes the number of cores, at most 8
@@ -166,7 +179,7 @@ def each_file(f, # from an item to the array to keep; may raise an `IrmError`
     def one(o):
         try: return f(o)
         except IrmError as e: return e
-    with _quiet(), ThreadPoolExecutor(n_workers or min(8, os.cpu_count() or 1)) as ex:
+    with _quiet(), _threads(n_workers or min(8, os.cpu_count() or 1)) as ex:
         out = list(tqdm(ex.map(one, items), total=len(items), desc=desc, disable=not progress, leave=False))
     bad = {i:e for i,e in enumerate(out) if isinstance(e, IrmError)}
     return [None if i in bad else o for i,o in enumerate(out)],bad
@@ -235,14 +248,17 @@ def reflectance(x, # stored numbers, any shape
     return np.where(np.isnan(y) | (x == 0), 0, np.clip(y, 1, 65535)).astype(np.uint16)
 
 # %% ../nbs/02_raster.ipynb #3611ea94
-RASTER_KINDS = {'sar_db':'backscatter in dB', 'sar_linear':'backscatter as power', 'sar_amplitude':'backscatter as amplitude', 'sar_grd':'raw SAR amplitudes (GRD), not calibrated',
-         'sar_stretch8':'backscatter stretched to 8 bits', 'reflectance':'reflectance · 10⁴', 'reflectance01':'reflectance 0–1', 'optical8':'8-bit picture',
-         'mask':'mask of two values', 'probability':'probability', 'labels':'class numbers', 'unknown':'unknown'}
+RASTER_KINDS = {
+    'sar_db':'backscatter in dB', 'sar_linear':'backscatter as power', 'sar_amplitude':'backscatter as amplitude',
+    'sar_grd':'raw SAR amplitudes (GRD), not calibrated', 'sar_stretch8':'backscatter stretched to 8 bits',
+    'reflectance':'reflectance · 10⁴', 'reflectance01':'reflectance 0–1', 'optical8':'8-bit picture',
+    'mask':'mask of two values', 'probability':'probability', 'labels':'class numbers', 'unknown':'unknown'}
 SAR_KINDS = tuple(k for k in RASTER_KINDS if k.startswith('sar'))
 OPTICAL_KINDS = ('reflectance','reflectance01','optical8')
 
-# %% ../nbs/02_raster.ipynb #9b7126af
-_LIMITS = {'sar_db':(-100.,100.), 'sar_linear':(0.,1e5), 'sar_amplitude':(0.,1e5), 'sar_grd':(-.5,1e5), 'reflectance':(-.25,10.), 'reflectance01':(-.25,10.), 'optical8':(-.5,1e5)}
+# %% ../nbs/02_raster.ipynb #885f52d3
+_LIMITS = {'sar_db':(-100.,100.), 'sar_linear':(0.,1e5), 'sar_amplitude':(0.,1e5), 'sar_grd':(-.5,1e5),
+    'reflectance':(-.25,10.), 'reflectance01':(-.25,10.), 'optical8':(-.5,1e5)}
 _PADDED = ('sar_db','sar_grd','reflectance','reflectance01') # kinds whose products pad with zeros
 
 @dataclasses.dataclass(frozen=True)
@@ -263,21 +279,26 @@ class Fill:
         if self.masked and masks is not None: ok &= np.asarray(masks) > 0
         return ok
 
-def _exceeds(dtype, low, high): return dtype.kind == 'f' or dtype.kind in 'iu' and (np.iinfo(dtype).min <= low or np.iinfo(dtype).max >= high)
+def _exceeds(dtype, low, high):
+    return dtype.kind == 'f' or dtype.kind in 'iu' and (np.iinfo(dtype).min <= low or np.iinfo(dtype).max >= high)
 
 def _as_stored(v, dtype):
     "A fill number as an array of this type holds it; a type of whole numbers may lack it"
     with np.errstate(over='ignore'): return dtype.type(v) if dtype.kind == 'f' else v
 
-# %% ../nbs/02_raster.ipynb #ff44db93
+# %% ../nbs/02_raster.ipynb #e1cbd6ad
 def _nodata(nodata):
     "A fill number, False where everything is data, None where the file is asked"
     if nodata is None: return None
     if nodata is False or (isinstance(nodata, str) and nodata.lower() == 'none'): return False
-    if isinstance(nodata, (bool,np.bool_)) or not isinstance(nodata, (int,float,np.number)): raise OptionError('nodata', repr(nodata), 'the number that means no data, or False where everything is data', 'Leave it out to go by the file and its kind.')
+    if isinstance(nodata, (bool,np.bool_)) or not isinstance(nodata, (int,float,np.number)):
+        raise OptionError('nodata', repr(nodata), 'the number that means no data, or False where everything is data',
+            'Leave it out to go by the file and its kind.')
     return float(nodata)
 
-def _declared(d): return tuple(sorted({float(v) for v in (d.nodatavals if d is not None else ()) if v is not None and not np.isnan(v)}))
+def _declared(d):
+    return tuple(sorted({float(v) for v in (d.nodatavals if d is not None else ()) if v is not None
+        and not np.isnan(v)}))
 
 def fill_of(kind='unknown', # one of `RASTER_KINDS`
             d=None, # open dataset whose declared numbers count
@@ -290,7 +311,8 @@ def fill_of(kind='unknown', # one of `RASTER_KINDS`
     nodata = _nodata(nodata)
     if nodata is False: return Fill(-np.inf, np.inf, masked=False)
     low,high = Fill.low,Fill.high
-    if kind in _LIMITS: low,high = (v*(scale or {'reflectance':1e4}.get(kind, 1)) - (offset or 0) for v in _LIMITS[kind])
+    if kind in _LIMITS:
+        low,high = (v*(scale or {'reflectance':1e4}.get(kind, 1)) - (offset or 0) for v in _LIMITS[kind])
     if nodata is None: return Fill(low, high, kind in _PADDED if zero is None else zero, _declared(d))
     only_declared = d is not None and all(f.name in ('nodata','all_valid') for m in d.mask_flag_enums for f in m)
     return Fill(low, high, False, () if np.isnan(nodata) else (nodata,), not only_declared)
@@ -339,7 +361,7 @@ def _name_order(stem, n):
     if n == 3 and (c := [t for t in tokens if t in ('RGB','BGR')]): return tuple(c[-1])
     return p if len(p := tuple(t for t in tokens if t in ('VV','VH','HH','HV'))) == n else None
 
-# %% ../nbs/02_raster.ipynb #267ed013
+# %% ../nbs/02_raster.ipynb #4f3a4976
 _AMPLITUDE,_POWER = set('amplitude amp'.split()),set('power intensity linear'.split())
 
 def _radar_scale(text):
@@ -380,7 +402,8 @@ class _Look:
         good = self.fill.valid(self.raw, self.masks)
         self.valid = good.all(0) # [K,h,w]
         self.x = np.where(good, self.raw, 0).astype(np.float32)
-        if self.scaling != (1.,0.): self.x = np.where(good & (self.raw != 0), self.x*self.scaling[0] + self.scaling[1], 0)
+        if self.scaling != (1.,0.):
+            self.x = np.where(good & (self.raw != 0), self.x*self.scaling[0] + self.scaling[1], 0)
         self.all = self.x[:,self.valid] # [C,n]
         self.v = self.all[:,(self.all != 0).any(0)]
         if not self.v.size: self.v = self.all
@@ -426,7 +449,8 @@ def _is_backscatter(l):
     low,mid,high = (q[l.bands[:2]] for q in (l.low, l.mid, l.high))
     if mid.max() < 0 and low.min() > -80 and high.max() < 40: return 'sar_db', f'mostly negative numbers ({low.min():.1f}…{high.max():.1f}), the range of backscatter in dB'
     if low.min() < -.05 or l.sensor == 'optical': return
-    if l.sensor == 'sar' and l.said == 'amplitude' and 0 < mid.max() < 5: return 'sar_amplitude', f'the name says amplitude, and the numbers are small (median {", ".join(f"{m:.2g}" for m in mid)})'
+    if l.sensor == 'sar' and l.said == 'amplitude' and 0 < mid.max() < 5:
+        return 'sar_amplitude', f'the name says amplitude, and the numbers are small (median {mid.max():.2g})'
     pair = l.count == 2 and (high > 2.2*mid).all() and mid.max() > 2.8*mid.min()
     if 0 < mid.max() < 1 and (l.sensor == 'sar' or pair): return 'sar_linear', f'small positive numbers (median {", ".join(f"{m:.2g}" for m in mid)}), as of backscatter that is power'
     if l.sensor == 'sar' and high.max() > 255: return 'sar_grd', f'the name says SAR, and numbers up to {high.max():.0f} are amplitudes before calibration'
@@ -453,13 +477,15 @@ def _kind(l):
     if n < 16: return 'unknown', f'only {n} valid pixels' if n else 'there is no valid pixel'
     if 'complex' in l.dtype: return 'unknown', 'complex numbers, as of a single-look complex product'
     for rule in (_is_grd, _is_probability, _is_classes, _is_backscatter, _is_8bit, _is_reflectance):
-        if found := rule(l): return ('reflectance',found[1]) if found[0] == 'reflectance01' and 'int' in l.dtype else found
+        if found := rule(l):
+            return ('reflectance',found[1]) if found[0] == 'reflectance01' and 'int' in l.dtype else found
     return 'unknown', f'{bands}, all {l.all[0,0]:g}' if (l.all == l.all[0,0]).all() else f'{bands} from {l.low.min():.4g} to {l.high.max():.4g}, to which no rule applies'
 
 # %% ../nbs/02_raster.ipynb #2e9cd8c1
 def _sar_order(l):
     at = l.bands[:2]
-    if len(at) == 1 or not l.real or l.gcps: return l.names, () if l.names else ('numbers can\'t tell the polarisation',)
+    if len(at) == 1 or not l.real or l.gcps:
+        return l.names, () if l.names else ('numbers can\'t tell the polarisation',)
     a,b = l.mid[at]
     gap = a-b if a < 0 else 10*math.log10(max(a, 1e-9)/max(b, 1e-9))
     seen = ('VV','VH') if gap > 2 else ('VH','VV') if gap < -2 else None
@@ -519,12 +545,13 @@ def _scaling(d):
 
 def _baseline(path):
     "The processing baseline in a product's name, as 510 for 05.10; None without"
-    found = [m for p in (Path(path).stem, *(q.name for q in list(Path(path).absolute().parents)[:6])) if (m := re.search(r'_MSIL(?:1C|2A)_.*_N(\d{4})(?:_|$)', p))]
+    found = [m for p in (Path(path).stem, *(q.name for q in list(Path(path).absolute().parents)[:6]))
+        if (m := re.search(r'_MSIL(?:1C|2A)_.*_N(\d{4})(?:_|$)', p))]
     return int(found[0][1]) if found else None
 
-# %% ../nbs/02_raster.ipynb #d14d825d
+# %% ../nbs/02_raster.ipynb #ee972cb3
 def _offset_said(d, path):
-    "(offset, scale, reason) of reflectance·10⁴, each None where nothing says; an offset that is no single number is NaN"
+    "(offset, scale, reason) of reflectance·10⁴, each None where nothing says; NaN for an offset in doubt"
     tags = [t for i in (0,*d.indexes) for k,t in d.tags(i).items() if k.upper().startswith(('BOA_ADD_OFFSET','RADIO_ADD_OFFSET'))]
     if tags: return _or_nan(_number(tags)), None, f'the file\'s tags say BOA_ADD_OFFSET {tags[0]}'
     found = [f for folder in list(Path(path).resolve().parents)[:6] for level in ('L2A','L1C') if (f := folder/f'MTD_MSI{level}.xml').is_file()]
@@ -533,13 +560,16 @@ def _offset_said(d, path):
         return _or_nan(offset), scale, reason
     if (n := _baseline(path)) is None: return None, None, None
     if n < 400: return 0., None, f'its name says processing baseline {n/100:05.2f}, before 04.00, which knew no offset'
-    return np.nan, None, f'its name says processing baseline {n/100:05.2f}, which stores reflectance with an offset of −1000, and no metadata say whether that was taken off'
+    reason = f'its name says processing baseline {n/100:05.2f}, which stores reflectance with an offset of −1000'
+    return np.nan, None, f'{reason}, and no metadata say whether that was taken off'
 
 def _or_nan(v): return np.nan if v is None else v
 
 def _units_said(d, path, l):
     "(offset, scale, reasons, doubts) of stored numbers"
-    if l.scaling is None: return None, None, [], {'scale':'its bands carry different scales: ' + ', '.join(f'{s:g} and {o:g}' for s,o in sorted(set(zip(d.scales, d.offsets))))}
+    if l.scaling is None:
+        return None, None, [], {'scale':'its bands carry different scales: '
+            + ', '.join(f'{s:g} and {o:g}' for s,o in sorted(set(zip(d.scales, d.offsets))))}
     (s,o),doubts,reasons = l.scaling,{},[]
     offset,scale = (round(o/s, 3), round(1/s, 3)) if (s,o) != (1.,0.) else (None, None)
     if scale: reasons = [f'its bands carry a scale of {s:g} and an offset of {o:g}']
@@ -583,7 +613,7 @@ class Described:
     gcps: int # number of ground control points
     reasons: tuple # why, in words
     fill: Fill = Fill() # the rule by which `invalid` was counted
-    doubts: dict = dataclasses.field(default_factory=dict) # {argument: why it must be said before the numbers can be used}
+    doubts: dict = dataclasses.field(default_factory=dict) # {argument: why it must be said first}
     @property
     def rgb(self):
         "Numbers, from 1, of the red, green and blue bands; None when they are open"
@@ -628,14 +658,17 @@ def _scale(l):
 def _order(l, colours, sure):
     return _sar_order(l) if l.kind in SAR_KINDS else _optical_order(l, colours, sure) if l.kind in OPTICAL_KINDS else (None, ())
 
-# %% ../nbs/02_raster.ipynb #15496ff2
+# %% ../nbs/02_raster.ipynb #417e5446
 def _fill_said(l, fill):
     "Share of fill among the sampled pixels, what it was, in words, and 1 and 99 % of the rest"
     x,masks = l.raw[l.bands],l.masks[l.bands]
     ok = fill.valid(x, masks).all(0)
-    share = {'the file itself says so (nodata, mask or alpha)':fill.masked & (masks == 0).any(0) | _any_of(x, fill.numbers),
-             'they are no numbers':~np.isfinite(x).all(0), f'they lie outside {fill.low:g}…{fill.high:g}':~Fill(fill.low, fill.high).valid(x).all(0),
-             'they are 0 in every band, as padding is':~x.any(0) if fill.zero else np.zeros(ok.shape, bool)}
+    disowned = fill.masked & (masks == 0).any(0) | _any_of(x, fill.numbers)
+    padding = ~x.any(0) if fill.zero else np.zeros(ok.shape, bool)
+    outside = ~Fill(fill.low, fill.high).valid(x).all(0)
+    share = {'the file itself says so (nodata, mask or alpha)':disowned, 'they are no numbers':~np.isfinite(x).all(0),
+             f'they lie outside {fill.low:g}…{fill.high:g}':outside,
+             'they are 0 in every band, as padding is':padding}
     rest,words = ~ok,[]
     for why,at in share.items():
         if (at := at & rest).any(): words.append(f'{at.mean():.1%} of the pixels are fill: {why}')
@@ -654,7 +687,8 @@ def _band_names(d, name):
     "A name for each band, '?' where only some have one; None where nothing says"
     names = tuple(map(_band_name, d.descriptions))
     if all(names): return names
-    return _name_order(Path(name).stem, d.count) or (tuple(n or '?' for n in names) if set(names) & set(POLARISATIONS) else None)
+    return _name_order(Path(name).stem, d.count) or (
+        tuple(n or '?' for n in names) if set(names) & set(POLARISATIONS) else None)
 
 def _judged(l):
     "The evidence with its kind, and why; an odd number that keeps every rule from applying is tried as fill"
@@ -663,29 +697,34 @@ def _judged(l):
     for v in (float(l.raw[:,l.valid].min()), float(l.raw[:,l.valid].max())):
         other = dataclasses.replace(l, fill=dataclasses.replace(l.fill, numbers=(*l.fill.numbers, v)))
         other.kind,reason = _kind(other)
-        if other.kind in _LIMITS and not fill_of(other.kind, scale=_scale(other)).valid(np.float64([v])).all(): return other, reason
+        if other.kind in _LIMITS and not fill_of(other.kind, scale=_scale(other)).valid(np.float64([v])).all():
+            return other, reason
     return l, why
 
 def _evidence(d, name, nodata, kind):
     import rasterio
     text = ' '.join([Path(name).stem, *filter(None, d.descriptions)])
     fill = dataclasses.replace(fill_of('unknown', d, nodata), zero=False)
-    l = _Look(d.count, d.dtypes[0], d.transform != rasterio.Affine.identity(), len(d.gcps[0]), _words(name), _band_names(d, name), *_sample(d), fill, _scaling(d) or (1.,0.), _radar_scale(text))
-    l,why = (dataclasses.replace(l, kind=check_option('kind', kind, tuple(RASTER_KINDS))),'the caller says so') if kind else _judged(l)
+    l = _Look(d.count, d.dtypes[0], d.transform != rasterio.Affine.identity(), len(d.gcps[0]), _words(name),
+        _band_names(d, name), *_sample(d), fill, _scaling(d) or (1.,0.), _radar_scale(text))
+    l,why = (dataclasses.replace(l, kind=check_option('kind', kind, tuple(RASTER_KINDS))),
+        'the caller says so') if kind else _judged(l)
     order,more = _order(l, tuple(_COLOURS.get(c.name) for c in d.colorinterp), d.driver in ('PNG','JPEG'))
     l.scaling = _scaling(d)
     return l, order, [why, *more]
 
-# %% ../nbs/02_raster.ipynb #20f9064b
+# %% ../nbs/02_raster.ipynb #df93a80c
 def _open_questions(l, offset, doubts):
     "{argument: why} of what the numbers make doubtful"
-    if l.kind == 'reflectance' and offset is None and not doubts and l.low.min() >= 1000:
+    if l.kind == 'reflectance' and offset is None and not doubts and l.valid.sum() >= 16 and l.low.min() >= 1000:
         return {'offset':'even the darkest band stays above 1000: an offset of −1000 may be due, but nothing says so'}
     if l.kind != 'sar_linear' or l.said == 'power': return {}
     mid = l.mid[l.bands]
     usual = .4 if len(mid) == 1 and (l.names or ('',))[l.bands[0]] == 'VV' else .08 # −4 and −11 dB
     if mid.min() < usual: return {}
-    return {'sar_units':f'as power, a median of {10*math.log10(mid.min()):.1f} dB in the weaker band is unusual; as amplitude it would be {20*math.log10(mid.min()):.1f} dB'}
+    median = 10*math.log10(mid.min())
+    return {'sar_units':f'as power, a median of {median:.1f} dB in the weaker band is unusual; '
+                        f'as amplitude it would be {2*median:.1f} dB'}
 
 # %% ../nbs/02_raster.ipynb #8724793e
 def describe(path, # PNG, JPEG, TIFF or JPEG 2000
@@ -708,8 +747,10 @@ def describe(path, # PNG, JPEG, TIFF or JPEG 2000
         if l.x.shape[1] > 1: reasons.append(f'range and share of fill are those of {l.x.shape[1]} windows')
         place = d.transform if l.grid else rasterio.transform.from_gcps(d.gcps[0]) if l.gcps > 2 else None
         crs = d.crs or d.gcps[1]
-        return Described(str(path), l.kind, order, offset, scale or _scale(l), invalid, span, (d.count,*d.shape), d.dtypes[0], _ground_pixel(d, place),
-            crs.to_string() or None if crs else None, d.transform if l.grid else None, l.gcps, tuple(reasons), fill, doubts)
+        name_of_crs = crs.to_string() or None if crs else None
+        return Described(str(path), l.kind, order, offset, scale or _scale(l), invalid, span, (d.count,*d.shape),
+            d.dtypes[0], _ground_pixel(d, place), name_of_crs, d.transform if l.grid else None, l.gcps,
+            tuple(reasons), fill, doubts)
 
 # %% ../nbs/02_raster.ipynb #de3623c1
 @dataclasses.dataclass(frozen=True)
@@ -725,7 +766,8 @@ class Raster:
 # %% ../nbs/02_raster.ipynb #a73e5d6d
 def _window(path, d, window):
     from rasterio.windows import Window
-    (r0,r1),(c0,c1) = ((0,d.height),(0,d.width)) if window is None else window.toranges() if isinstance(window, Window) else window
+    if window is None: window = (0,d.height),(0,d.width)
+    (r0,r1),(c0,c1) = window.toranges() if isinstance(window, Window) else window
     if not (0 <= r0 < r1 <= d.height and 0 <= c0 < c1 <= d.width):
         raise ShapeError(path, f'{d.height} × {d.width} pixels', f'a window inside them, not rows {r0}…{r1}, columns {c0}…{c1}', 'Clip the window to the raster.')
     return Window(c0, r0, c1-c0, r1-r0)
@@ -734,7 +776,7 @@ def read_raster(path, # PNG, JPEG, TIFF or JPEG 2000
                 bands=None, # a band's number, from 1, or several in the order wanted; None takes all
                 window=None, # ((row, row end), (column, column end)), or rasterio's `Window`; None takes all
                 kind=None, # one of `RASTER_KINDS`, where it is known; None asks `describe`
-                nodata=None # the number that means no data, or False where everything is data; None goes by file and kind
+                nodata=None # the number that means no data, False: all is data; None goes by file and kind
                ) -> Raster:
     "A window of some bands, with what is fill and where it lies"
     with open_raster(path) as d:
@@ -744,4 +786,5 @@ def read_raster(path, # PNG, JPEG, TIFF or JPEG 2000
         _check_size(path, len(bands), w.height, w.width)
         fill = describe(path, nodata=nodata, kind=kind).fill
         x = d.read(bands, window=w)
-        return Raster(x, fill.valid(x, d.read_masks(bands, window=w)), d.crs, d.window_transform(w), tuple(d.descriptions[b-1] for b in bands))
+        return Raster(x, fill.valid(x, d.read_masks(bands, window=w)), d.crs, d.window_transform(w),
+            tuple(d.descriptions[b-1] for b in bands))

@@ -8,7 +8,7 @@ __all__ = ['RGB', 'SCL_CLOUD', 'Grid', 'utm_zone', 'metric_grid', 'Layer', 'band
            'write_patches']
 
 # %% ../nbs/06_regions.ipynb #b2c14ebb
-import contextlib, hashlib, itertools, json, math, os, re, shutil, sqlite3, struct, warnings
+import contextlib, hashlib, itertools, json, math, os, re, sqlite3, struct, warnings
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from pathlib import Path
@@ -19,8 +19,9 @@ from fastcore.basics import patch
 from .core import *
 from .store import locked
 from .core import _check_free, _into_place as _exchanged, _remove, _sync, _sync_folder
-from .raster import (RASTER_KINDS, OPTICAL_KINDS, Fill, _band_name, _check_size, _gdal_errors, _name_order, _nodata, _quiet, _radar_scale, _why,
-                           db, describe, fill_of, linear, open_raster, reflectance, write_image)
+from .raster import RASTER_KINDS, OPTICAL_KINDS, Fill, fill_of, db, describe, linear, open_raster, reflectance
+from .raster import write_image
+from .raster import _band_name, _check_size, _gdal_errors, _name_order, _nodata, _quiet, _radar_scale, _why
 from .clouds import CLEAR, THIN, THICK
 from .scenes import PairedScenes, set_meta
 
@@ -33,8 +34,10 @@ def _placed(path):
         area = d.transform.determinant
         _check_size(path, 1, *d.block_shapes[0])
         if d.crs is None or d.transform.is_identity or not area or not math.isfinite(area):
-            found = f'{len(d.gcps[0])} ground control points in place of a grid' if d.gcps[0] else 'no coordinate reference system' if d.crs is None else 'no position on the ground'
-            raise PairError(path, found, 'a georeferenced raster', 'Export it with its projection, or assign one: gdal_edit.py -a_srs EPSG:… -a_ullr west north east south.')
+            found = 'no coordinate reference system' if d.crs is None else 'no position on the ground'
+            if d.gcps[0]: found = f'{len(d.gcps[0])} ground control points in place of a grid'
+            raise PairError(path, found, 'a georeferenced raster', 'Export it with its projection, or assign one: '
+                            'gdal_edit.py -a_srs EPSG:… -a_ullr west north east south.')
     with _whole_reads(path): return rasterio.open(path)
 
 @contextlib.contextmanager
@@ -123,7 +126,8 @@ class Layer:
         self.d = _placed(path)
         self.fill = fill_of('unknown', self.d) if fill is None else fill
         self.scaling = (self.d.scales[self.bands[0]-1], self.d.offsets[self.bands[0]-1]) if units else (1., 0.)
-        self.masked = self.fill.masked and any(f.name in ('alpha','per_dataset') for m in self.d.mask_flag_enums for f in m)
+        self.masked = self.fill.masked and any(f.name in ('alpha','per_dataset') for m in self.d.mask_flag_enums
+            for f in m)
         self.dtype = np.dtype(np.float32 if units else self.d.dtypes[self.bands[0]-1])
         self.at = _place(self.d, grid)
 
@@ -141,15 +145,24 @@ def stored(self:Layer, window):
     if self.scaling != (1.,0.): x = x*np.float32(self.scaling[0]) + np.float32(self.scaling[1])
     return x,ok
 
-# %% ../nbs/06_regions.ipynb #523f4df9
+# %% ../nbs/06_regions.ipynb #da22d302
 _HELD = 1<<24 # pixels of a file that are held at once
 
-def _boxes(d, grid): # -> [(west, south, east, north)] in the file's projection: two across the antimeridian, none where there is no way
+def _turn(crs):
+    "The width of the globe on a map of a CRS, where it can be gone around"
+    if crs.is_geographic: return 360.
+    return 2*math.pi*6378137 if crs.to_dict().get('proj') in ('merc','webmerc') or crs.to_epsg() == 3857 else 0.
+
+def _boxes(d, grid): # -> [(west, south, east, north)] in the file's projection
+    "The extent of a grid: two boxes across the antimeridian, none where there is no way"
     from rasterio.warp import transform_bounds
-    try: w,s,e,n = transform_bounds(grid.crs, d.crs, *grid.bounds)
+    turn = _turn(d.crs)
+    try:
+        w,s,e,n = transform_bounds(grid.crs, 'EPSG:4326' if turn else d.crs, *grid.bounds)
+        boxes = [(w,s,e,n)] if w <= e else [(w,s,180.,n), (-180.,s,e,n)]
+        if turn and not d.crs.is_geographic: boxes = [transform_bounds('EPSG:4326', d.crs, *b) for b in boxes]
     except (*_gdal_errors(), ValueError): return []
-    if not np.isfinite((w,s,e,n)).all(): return []
-    return [(w,s,e,n)] if w <= e else [(w,s,180.,n), (-180.,s,e,n)]
+    return [b for b in boxes if np.isfinite(b).all()]
 
 def _under(d, grid, box, shift): # -> rasterio's window of the file under a box, with a margin for the kernel; or None
     from rasterio.windows import Window
@@ -157,12 +170,13 @@ def _under(d, grid, box, shift): # -> rasterio's window of the file under a box,
     cols,rows = zip(*(~d.transform*(x-shift, y) for x in (w,e) for y in (s,n)))
     ratio = max(1, (max(cols)-min(cols))/grid.width, (max(rows)-min(rows))/grid.height)
     edge = math.ceil(3*ratio) + 2 + math.ceil(.01*max(max(cols)-min(cols), max(rows)-min(rows)))
-    (c0,c1),(r0,r1) = ((max(0, math.floor(min(v)) - edge), min(n_, math.ceil(max(v)) + edge)) for v,n_ in ((cols,d.width), (rows,d.height)))
+    c0,c1 = max(0, math.floor(min(cols)) - edge),min(d.width, math.ceil(max(cols)) + edge)
+    r0,r1 = max(0, math.floor(min(rows)) - edge),min(d.height, math.ceil(max(rows)) + edge)
     return Window(c0, r0, c1-c0, r1-r0) if c0 < c1 and r0 < r1 else None
 
 def _sources(d, grid): # -> [(shift in x, window)]
-    shifts = (0,360,-360) if d.crs.is_geographic else (0,)
-    found = [(k, _under(d, grid, box, k)) for box in _boxes(d, grid) for k in shifts]
+    turn = _turn(d.crs)
+    found = [(k, _under(d, grid, box, k)) for box in _boxes(d, grid) for k in ((0,turn,-turn) if turn else (0,))]
     return [(k, w) for k,w in found if w]
 
 # %% ../nbs/06_regions.ipynb #78410563
@@ -179,14 +193,17 @@ def warped(self:Layer, grid): # part of the layer's grid
     "Float numbers of a part [B,h,w], power for backscatter; NaN where there are none"
     import rasterio
     from rasterio.warp import reproject
-    out = np.full((len(self.bands), grid.height, grid.width), np.nan, np.float32 if self.units or self.dtype.itemsize < 4 else np.float64)
-    sources,place = _sources(self.d, grid),dict(dst_transform=grid.transform, dst_crs=grid.crs, src_crs=self.d.crs, resampling=self.resampling)
+    dtype = np.float32 if self.units or self.dtype.itemsize < 4 else np.float64
+    out = np.full((len(self.bands), grid.height, grid.width), np.nan, dtype)
+    sources = _sources(self.d, grid)
+    place = dict(dst_transform=grid.transform, dst_crs=grid.crs, src_crs=self.d.crs, resampling=self.resampling)
     if sum(w.width*w.height for _,w in sources) > _HELD and grid.height*grid.width > 4096: return self._halved(grid)
     for shift,w in sources:
         x,ok = self.stored(w)
         x = np.where(ok, _power(x, self.units) if self.units else x, np.nan).astype(out.dtype)
         new = np.full_like(out, np.nan)
-        gone = dict(init_dest_nodata=False) if self.units else dict(src_nodata=np.nan, dst_nodata=np.nan) # without a nodata number NaN spreads
+        # without a nodata number NaN spreads
+        gone = dict(init_dest_nodata=False) if self.units else dict(src_nodata=np.nan, dst_nodata=np.nan)
         with rasterio.Env(): reproject(x, new, src_transform=_moved(self.d.window_transform(w), shift), **gone, **place)
         out = np.where(np.isnan(out), new, out)
     return out
@@ -196,10 +213,13 @@ def _moved(t, shift): return type(t)(t.a, t.b, t.c + shift, t.d, t.e, t.f)
 @patch
 def _halved(self:Layer, g):
     h,w = g.height//2,g.width//2
-    if g.height >= g.width: return np.concatenate([self.warped(_part(g, 0, 0, h, g.width)), self.warped(_part(g, h, 0, g.height-h, g.width))], 1)
-    return np.concatenate([self.warped(_part(g, 0, 0, g.height, w)), self.warped(_part(g, 0, w, g.height, g.width-w))], 2)
+    if g.height >= g.width:
+        return np.concatenate([self.warped(_part(g, 0, 0, h, g.width)),
+            self.warped(_part(g, h, 0, g.height-h, g.width))], 1)
+    return np.concatenate([self.warped(_part(g, 0, 0, g.height, w)), self.warped(_part(g, 0, w, g.height, g.width-w))],
+        2)
 
-# %% ../nbs/06_regions.ipynb #9d51d4c1
+# %% ../nbs/06_regions.ipynb #e3ebb8ad
 @patch
 def read(self:Layer, top, n): # first row on the grid, number of rows
     "Pixels [B,n,W], and which of them hold data [n,W]"
@@ -233,7 +253,8 @@ def band_name(text): # a file's stem or a band's description
     m = re.search(r'(?<![A-Za-z0-9])B0?(\d{1,2})(A?)(?![A-Za-z0-9])', text, re.I)
     if m: return f'B{int(m[1])}A' if m[2] else f'B{int(m[1]):02}'
     if text.lower() in _COLOURS: return _COLOURS[text.lower()]
-    colours = [] if re.search('edge', text, re.I) else re.findall('(?<![A-Za-z])(red|green|blue)(?![A-Za-z])', text, re.I)
+    colours = [] if re.search('edge', text, re.I) else re.findall('(?<![A-Za-z])(red|green|blue)(?![A-Za-z])', text,
+        re.I)
     return _COLOURS[colours[0].lower()] if len(colours) == 1 else None
 
 # %% ../nbs/06_regions.ipynb #9012a847
@@ -242,31 +263,37 @@ _SAY = "Say what the bands are: order='BGR', or order=('B02','B03','B04','B08').
 def _contradiction(path, said, names): # one for each band, None where nothing is said
     "Refuse an order that the file's own names deny"
     bad = [f'band {i+1} is named {n}' for i,(s,n) in enumerate(zip(said, names)) if s and n and s != n]
-    if bad: raise ShapeError(path, '; '.join(bad), f'the order {", ".join(str(s) for s in said)}', 'Leave order= out to go by the names, or correct them: gdal_edit.py or rasterio can write descriptions.')
+    if bad:
+        raise ShapeError(path, '; '.join(bad), f'the order {", ".join(str(s) for s in said)}',
+            'Leave order= or pols= out to go by the names, or correct the descriptions of the bands.')
 
 def _said_order(order):
     "Names of bands as the caller gave them"
     if isinstance(order, str): order = _ORDERS.get(order.upper(), re.split(r'[,\s]+', order.strip()))
     try: names = [band_name(b) for b in order]
     except TypeError: names = []
-    if not names or None in names: raise OptionError('order', repr(order), "'RGB', 'BGR', or names such as ('B02','B03','B04','B08')", 'Name every band of the file, in its order.')
+    if not names or None in names:
+        raise OptionError('order', repr(order), "'RGB', 'BGR', or names such as ('B02','B03','B04','B08')",
+            'Name every band of the file, in its order.')
     return names
 
 def _in_file(path, order):
     path = as_path(path)
-    with open_raster(path) as d: n,names,colours = d.count,[band_name(t) for t in d.descriptions],[_COLOURS.get(c.name) for c in d.colorinterp]
+    with open_raster(path) as d:
+        n,names,colours = d.count,[band_name(t) for t in d.descriptions],[_COLOURS.get(c.name) for c in d.colorinterp]
     usual = {3:RGB, 12:('B01',*RGB[::-1],*[None]*8), 13:('B01',*RGB[::-1],*[None]*9)}.get(n, ())
     if order is not None: said = _said_order(order)
     elif set(RGB) <= set(names): said = names
     else: said = colours if set(RGB) <= set(colours) else usual
     if not set(RGB) <= set(said) or len(said) != n:
-        raise ShapeError(path, f'{n} band{"s"*(n > 1)}' + f' named {", ".join(map(str, names))}'*any(names), '3 bands (red, green, blue), or all 12 or 13 of Sentinel-2', _SAY)
+        raise ShapeError(path, f'{n} band{"s"*(n > 1)}' + f' named {", ".join(map(str, names))}'*any(names),
+            '3 bands (red, green, blue), or all 12 or 13 of Sentinel-2', _SAY)
     _contradiction(path, said, names)
     twice = [b for b in RGB if said.count(b) > 1]
     if twice: raise ShapeError(path, f'{twice[0]} named twice', 'one band of each name', _SAY)
     return [(path, said.index(b)+1) for b in RGB]
 
-# %% ../nbs/06_regions.ipynb #0f019ac6
+# %% ../nbs/06_regions.ipynb #a52bc970
 def _pick(name, f, read): # read: from a description to a name
     "(path, number) of the band that is meant by a name, in a file or (file, number)"
     f,number = f if isinstance(f, tuple) else (f, None)
@@ -274,10 +301,15 @@ def _pick(name, f, read): # read: from a description to a name
     with open_raster(f) as d: n,names = d.count,[read(t) for t in d.descriptions]
     if n == 1 and names[0] is None: names = [read(f.stem)]
     if number is None and n > 1 and names.count(name) == 1: number = names.index(name)+1
-    if number is None and n > 1: raise ShapeError(f, f'{n} bands' + f' named {", ".join(map(str, names))}'*any(names), f'one band, or one that is named {name}', f"Say which is meant: {{'{name}':({f.name!r}, 1)}}, or give the file alone.")
+    if number is None and n > 1:
+        raise ShapeError(f, f'{n} bands' + f' named {", ".join(map(str, names))}'*any(names),
+            f'one band, or one that is named {name}',
+            f"Say which is meant: {{'{name}':({f.name!r}, 1)}}, or give the file alone.")
     number = number or 1
-    if not (isinstance(number, Integral) and 1 <= number <= n): raise ShapeError(f, f'{n} band{"s"*(n > 1)}', f'band {number!r}, counted from 1', 'Name a band that it has.')
-    if names[number-1] not in (None, name): raise ShapeError(f, f'a band named {names[number-1]}', name, 'Give the file of that band, or correct its name.')
+    if not (isinstance(number, Integral) and 1 <= number <= n):
+        raise ShapeError(f, f'{n} band{"s"*(n > 1)}', f'band {number!r}, counted from 1', 'Name a band that it has.')
+    if names[number-1] not in (None, name):
+        raise ShapeError(f, f'a band named {names[number-1]}', name, 'Give the file of that band, or correct its name.')
     return f,int(number)
 
 def _finest(name, files):
@@ -286,14 +318,18 @@ def _finest(name, files):
     def pixel(f):
         with _placed(f[0] if isinstance(f, tuple) else f) as d: return abs(d.transform.determinant)
     area,at = min((pixel(f), i) for i,f in enumerate(files))
-    if sum(pixel(f) <= area*1.02 for f in files) > 1: raise PairError(files[0], f'{len(files)} files of {name}, with pixels of one size', 'one of each band', 'Give the files of one date and one tile.')
+    if sum(pixel(f) <= area*1.02 for f in files) > 1:
+        raise PairError(files[0], f'{len(files)} files of {name}, with pixels of one size', 'one of each band',
+            'Give the files of one date and one tile.')
     return files[at]
 
 def _paired_up(keys, files, read, where):
     "{name: file}, each name once"
     named = {}
     for k,f in zip(keys, files): named.setdefault(k, []).append(f)
-    if None in named: raise ShapeError(where, f'{named[None][0]}', f'a file whose name, or key, says which band it is', "Pass a dictionary: {'B04':…} or {'VV':…}.")
+    if None in named:
+        raise ShapeError(where, f'{named[None][0]}', 'a file whose name, or key, says which band it is',
+            "Pass a dictionary: {'B04':…} or {'VV':…}.")
     return {k:_finest(k, v) for k,v in named.items()}
 
 def _by_name(files, order):
@@ -305,9 +341,12 @@ def _by_name(files, order):
 def _in_sequence(files, order):
     "{band: file} of files in the caller's order, or by their names"
     names = [band_name(as_path(f[0] if isinstance(f, tuple) else f).stem) for f in files]
-    if order is None and set(RGB) <= set(names): return _paired_up([n for n in names if n], [f for n,f in zip(names, files) if n], band_name, 's2')
+    if order is None and set(RGB) <= set(names):
+        return _paired_up([n for n in names if n], [f for n,f in zip(names, files) if n], band_name, 's2')
     said = _said_order(order) if order is not None else list(RGB)
-    if len(said) != len(files): raise ShapeError('s2', f'{len(files)} files for bands {", ".join(map(str, said))}', 'a file for each', "Name the bands: s2={'B04':…, 'B03':…, 'B02':…}.")
+    if len(said) != len(files):
+        raise ShapeError('s2', f'{len(files)} files for bands {", ".join(map(str, said))}', 'a file for each',
+            "Name the bands: s2={'B04':…, 'B03':…, 'B02':…}.")
     for f,s,n in zip(files, said, names): _contradiction(f, [s], [n])
     return dict(zip(said, files))
 
@@ -321,7 +360,7 @@ def _safe(path):
     if None in files: raise PairError(path, f'no *_{RGB[files.index(None)]}_10m.jp2', 'a Level-2A product with its bands at 10 m', 'Unpack the whole product; convert Level-1C with Sen2Cor; or give the band files.')
     return [(f, 1) for f in files],one('*_SCL_20m.*')
 
-# %% ../nbs/06_regions.ipynb #b836706f
+# %% ../nbs/06_regions.ipynb #b2f5816f
 @dataclass
 class Optical:
     "Where red, green and blue lie, and what their numbers mean"
@@ -329,50 +368,67 @@ class Optical:
     units: str # 'optical8', 'reflectance' (·10⁴) or 'reflectance01'
     offset: float = 0 # added to stored reflectance
     scl: Path = None # scene classification that came with the bands
-    white: float = 255. # stored number of white: in 8-bit pictures 255, or 1 where they were divided by it; 10000 of reflectance
+    white: float = 255. # stored number of white: 255 or 1 in pictures, 10000 or what the file says in reflectance
     fills: dict = field(default_factory=dict, compare=False) # {path: what is data}
     def scale(self, x): # as stored [...,C,H,W] -> uint8, or uint16 reflectance·10⁴; 0 where all bands are 0 or NaN
-        if self.units == 'optical8': return x if x.dtype == np.uint8 else np.clip(np.rint(np.nan_to_num(x)*(255/self.white)), 0, 255).astype(np.uint8)
+        if self.units == 'optical8':
+            return x if x.dtype == np.uint8 else np.clip(np.rint(np.nan_to_num(x)*(255/self.white)), 0,
+                255).astype(np.uint8)
         if x.dtype == np.uint16 and not self.offset and self.white == 10000: return x
         known = np.isfinite(x) & (x != 0)
         if x.ndim > 2: known = np.isfinite(x) & known.any(-3, keepdims=True)
-        return np.where(known, np.maximum(1, reflectance(np.where(known, x, 1), self.offset, self.white)), 0).astype(np.uint16)
+        return np.where(known, np.maximum(1, reflectance(np.where(known, x, 1), self.offset, self.white)),
+            0).astype(np.uint16)
 
 def _said(d): return f'{d.dtype} numbers, {RASTER_KINDS[d.kind]}: {d.reasons[0]}'
 
-# %% ../nbs/06_regions.ipynb #5d571e19
+# %% ../nbs/06_regions.ipynb #0b6d8d07
 def _fits(d, kind):
     "Whether the numbers that were described as a kind can be of it"
     (lo,hi),whole = d.range,'int' in d.dtype
+    white = (hi + (d.offset or 0))/(d.scale or 1)
     if kind.startswith('sar') and d.scale:
         lo,hi,whole = (lo + d.offset)/d.scale,(hi + d.offset)/d.scale,False
-    return {'optical8':0 <= lo and hi <= 255, 'reflectance01':not whole and hi <= 10, 'reflectance':d.dtype != 'uint8' and hi <= 65535 and (whole or hi > 10), 'sar_stretch8':d.dtype == 'uint8',
-            'sar_db':lo < 0 and hi < 60, 'sar_linear':not whole and hi < 1e3, 'sar_amplitude':not whole and hi < 50}[kind]
+    stored = d.dtype not in ('uint8','int8') and white <= 2.5 and (whole or hi > 10)
+    optical = {'optical8':0 <= lo and hi <= 255, 'reflectance01':not whole and hi <= 10, 'reflectance':stored}
+    sar = {'sar_stretch8':d.dtype == 'uint8', 'sar_db':lo < 0 and hi < 60,
+           'sar_linear':not whole and hi < 1e3, 'sar_amplitude':not whole and hi < 50}
+    return (optical | sar)[kind]
 
 def _described(f, name, nodata, told, do):
     "A raster under a name, as the kind that the caller says; `UnitsError` where its numbers can't be that"
     d = describe(f, name, nodata)
     if told is None or d.range is None: return d if told is None else describe(f, name, nodata, told)
-    if 'complex' in d.dtype: raise UnitsError(f, 'complex numbers', RASTER_KINDS[told], 'Take the square of their absolute value, and calibrate it.')
+    if 'complex' in d.dtype:
+        raise UnitsError(f, 'complex numbers', RASTER_KINDS[told],
+            'Take the square of their absolute value, and calibrate it.')
     as_told = describe(f, name, nodata, told)
-    if as_told.range is None or not _fits(as_told, told): raise UnitsError(f, f'{d.dtype} numbers from {d.range[0]:.4g} to {d.range[1]:.4g}', RASTER_KINDS[told], do)
+    if as_told.range is None or not _fits(as_told, told):
+        raise UnitsError(f, f'{d.dtype} numbers from {d.range[0]:.4g} to {d.range[1]:.4g}', RASTER_KINDS[told], do)
     return as_told
 
 def _agreed(looks, where):
     "What several files of one image have in common; `UnitsError` where they differ"
     first = looks[0]
     for d in looks[1:]:
-        if d.dtype != first.dtype or d.kind not in (first.kind, 'unknown') or (d.offset, d.scale) != (first.offset, first.scale) and d.kind != 'unknown':
-            raise UnitsError(d.path, f'{_said(d)} (offset {d.offset}, scale {d.scale})', f'the same as {Path(first.path).name}: {_said(first)} (offset {first.offset}, scale {first.scale})', f'Give files of one product as {where}, or convert them to one unit.')
+        alike = d.kind == 'unknown' or (d.kind, d.offset, d.scale) == (first.kind, first.offset, first.scale)
+        if d.dtype != first.dtype or not alike:
+            raise UnitsError(d.path, f'{_said(d)} (offset {d.offset}, scale {d.scale})',
+                f'the same as {Path(first.path).name}: {_said(first)} (offset {first.offset}, scale {first.scale})',
+                f'Give files of one product as {where}, or convert them to one unit.')
     return first
+
+_ANSWERS = {'offset':'Pass offset=0 if the numbers are right, or offset=-1000 if that is still to be added.',
+            'sar_units':"Pass sar_units='linear' or sar_units='amplitude'.",
+            'scale':'Bring the bands to one scale: gdal_translate -unscale -ot Float32.'}
 
 def _settled(looks, given):
     "Refuse numbers that leave a doubt which nobody has answered; given: {argument: the caller's word}"
     for k in set.intersection(*(set(d.doubts) for d in looks)):
-        do = {'offset':'Pass offset=-1000 if it is still to be added, or offset=0 if not.', 'sar_units':"Pass sar_units='linear' or sar_units='amplitude'.", 'scale':'Bring the bands to one scale: gdal_translate -unscale -ot Float32.'}[k]
-        if given.get(k) is None: raise UnitsError(looks[0].path, looks[0].doubts[k], 'numbers whose unit is known', do)
+        if given.get(k) is None:
+            raise UnitsError(looks[0].path, looks[0].doubts[k], 'numbers whose unit is known', _ANSWERS[k])
 
-# %% ../nbs/06_regions.ipynb #247e4dee
+# %% ../nbs/06_regions.ipynb #2b2f4492
 def optical(s2, # GeoTIFF; three band files, as sequence or dictionary; or a .SAFE folder
             order=None, # of the bands: 'RGB', 'BGR' or their names; None takes what the file says
             offset=None, # added to reflectance·10⁴; None takes what the file or its metadata say
@@ -384,14 +440,25 @@ def optical(s2, # GeoTIFF; three band files, as sequence or dictionary; or a .SA
     if units is not None: check_option('opt_units', units, OPTICAL_KINDS)
     files,scl = _optical_files(s2, order)
     paths = list(dict.fromkeys(f for f,_ in files))
-    looks = [_described(f, 'optical/B04' if len(paths) > 1 else 'optical/s2', nodata, units, 'Leave opt_units= out to go by the numbers, or convert the file.') for f in paths]
+    looks = [_described(f, 'optical/B04' if len(paths) > 1 else 'optical/s2', nodata, units,
+        'Leave opt_units= out to go by the numbers, or convert the file.') for f in paths]
     d = _agreed(looks, 's2')
-    if d.kind not in OPTICAL_KINDS: raise UnitsError(paths[0], _said(d), ', '.join(RASTER_KINDS[k] for k in OPTICAL_KINDS), f'Give the optical raster as s2, or pass opt_units= as one of {OPTICAL_KINDS}.')
-    if scl is not False and offset is d.offset is None and not d.doubts: raise UnitsError(s2, 'no metadata (MTD_MSIL2A.xml) that say by how much reflectances are shifted', 'the metadata, with one BOA_ADD_OFFSET for all bands', 'Copy the file from the product, or pass offset=-1000 or offset=0.')
+    if d.kind not in OPTICAL_KINDS:
+        raise UnitsError(paths[0], _said(d), ', '.join(RASTER_KINDS[k] for k in OPTICAL_KINDS),
+            f'Give the optical raster as s2, or pass opt_units= as one of {OPTICAL_KINDS}.')
+    if scl is not False and offset is d.offset is None and not d.doubts:
+        raise UnitsError(s2, 'no metadata (MTD_MSIL2A.xml) that say by how much reflectances are shifted',
+            'the metadata, with one BOA_ADD_OFFSET for all bands',
+            'Copy the file from the product, or pass offset=-1000 or offset=0.')
     _settled(looks, dict(offset=offset))
-    if offset and d.kind != 'reflectance': raise OptionError('offset', f'{offset:g} for {RASTER_KINDS[d.kind]}', 'an offset of stored reflectance·10⁴', 'Leave it out: these numbers have none.')
-    if len(paths) == 1 and order is None and d.order and d.order[:3] == tuple('BGR') and files[0][1] == 1: warnings.warn(f'{paths[0]}: read as red, green, blue, and looks like blue, green, red. Pass order="BGR" if it is, or order="RGB" if not.')
-    return Optical(files, d.kind, (d.offset if offset is None else offset) or 0, scl or None, d.scale or 255., {f:look.fill for f,look in zip(paths, looks)})
+    if offset and d.kind != 'reflectance':
+        raise OptionError('offset', f'{offset:g} for {RASTER_KINDS[d.kind]}', 'an offset of stored reflectance·10⁴',
+            'Leave it out: these numbers have none.')
+    if len(paths) == 1 and order is None and d.order and d.order[:3] == tuple('BGR') and files[0][1] == 1:
+        warnings.warn(f'{paths[0]}: read as red, green, blue, and looks like blue, green, red. '
+            'Pass order="BGR" if it is, or order="RGB" if not.')
+    return Optical(files, d.kind, (d.offset if offset is None else offset) or 0, scl or None, d.scale or 255.,
+        {f:look.fill for f,look in zip(paths, looks)})
 
 def _optical_files(s2, order):
     "[(path, band)] of red, green and blue, and the scene classification: False outside a product"
@@ -412,7 +479,7 @@ class Radar:
     told: bool = field(default=True, compare=False) # whether names or the caller say which polarisation is which
     fills: dict = field(default_factory=dict, compare=False) # {path: what is data}
 
-# %% ../nbs/06_regions.ipynb #f43b0b48
+# %% ../nbs/06_regions.ipynb #fc2b419c
 def _polarisation(text):
     name = _band_name(str(text or ''))
     return name if name in POLARISATIONS else None
@@ -427,7 +494,9 @@ def _sar_file(path, pols):
     if {'VV','VH'} < set(have) and not pols: at = [i for i in at if names[i] in ('VV','VH')]
     if pols and all(have) and len(pols) < len(at) and set(pols) <= set(have): at = [names.index(p) for p in pols]
     have = [names[i] for i in at]
-    if all(have) and len(set(have)) < len(have): raise ShapeError(path, f'bands named {", ".join(have)}', 'each polarisation once', 'Extract the bands of backscatter: gdal_translate -b 1 -b 2.')
+    if all(have) and len(set(have)) < len(have):
+        raise ShapeError(path, f'bands named {", ".join(have)}', 'each polarisation once',
+            'Extract the bands of backscatter: gdal_translate -b 1 -b 2.')
     return [(path, i+1) for i in at],have
 
 def _sar_files(s1, pols):
@@ -438,8 +507,11 @@ def _sar_files(s1, pols):
     else:
         names = [_polarisation(as_path(f[0] if isinstance(f, tuple) else f).stem) for f in s1]
         if None in names:
-            usual = pols if pols and len(pols) == len(s1) else ('VV','VH')[:len(s1)]
-            return [_pick(p, f, _polarisation) for p,f in zip(usual, s1)] if len(usual) == len(s1) else [(as_path(f),1) for f in s1],[None]*len(s1)
+            usual = pols or ('VV','VH')
+            if len(usual) != len(s1):
+                raise ShapeError('s1', f'{len(s1)} files for {", ".join(usual)}', 'a file for each',
+                    "Name them: s1={'VV':…, 'VH':…}.")
+            return [_pick(p, f, _polarisation) for p,f in zip(usual, s1)],[None]*len(s1)
         named = _paired_up(names, list(s1), _polarisation, 's1')
     if pols and len(pols) < len(named) and set(pols) <= set(named): named = {p:named[p] for p in pols}
     return [_pick(p, f, _polarisation) for p,f in named.items()],list(named)
@@ -455,31 +527,46 @@ def radar(s1, # GeoTIFF with VV and VH, or one of them; or a file for each polar
     "Find the polarisations"
     if units is not None: check_option('sar_units', units, tuple(_SAR_UNITS.values()))
     pols = polarisations(pols) if pols else None
-    if isinstance(s1, (dict,list,tuple)) and not s1: raise ShapeError('s1', 'no file', 'VV and VH, or one of them', 'Give a GeoTIFF, or a file for each polarisation.')
+    if isinstance(s1, (dict,list,tuple)) and not s1:
+        raise ShapeError('s1', 'no file', 'VV and VH, or one of them',
+            'Give a GeoTIFF, or a file for each polarisation.')
     files,found = _sar_files(s1, pols)
     looks = {f:_backscatter(f, units, nodata) for f in dict.fromkeys(f for f,_ in files)}
     d = _agreed(list(looks.values()), 's1')
     _settled(list(looks.values()), dict(sar_units=units))
     usual = ('VV','VH') if len(files) == 2 else ('VH',)
     said = pols or (tuple(found) if all(found) else usual)
-    if len(said) != len(files) or len(files) > 2: raise ShapeError('s1', f'{len(files)} band{"s"*(len(files) > 1)}' + f' named {", ".join(map(str, found))}'*any(found) + (f' for pols={said}' if len(files) < 3 else ''), 'VV and VH, or one of them', 'Give one or two bands (gdal_translate -b 1 -b 2), and their names as pols=. The ratio is computed later.')
+    if len(said) != len(files) or len(files) > 2:
+        raise ShapeError('s1', f'{len(files)} band{"s"*(len(files) > 1)}'
+            + f' named {", ".join(map(str, found))}'*any(found) + (f' for pols={said}' if len(files) < 3 else ''),
+            'VV and VH, or one of them',
+            'Give one or two bands (gdal_translate -b 1 -b 2), and their names as pols=. The ratio is computed later.')
     _contradiction(files[0][0], said, found)
-    if len(said) == 2 and set(said) != {'VV','VH'}: raise OptionError('pols', said, "('VV','VH') in any order, or one polarisation", 'Give two bands of dual-polarised vertical transmission, or a single band.')
+    if len(said) == 2 and set(said) != {'VV','VH'}:
+        raise OptionError('pols', said, "('VV','VH') in any order, or one polarisation",
+            'Give two bands of dual-polarised vertical transmission, or a single band.')
     order = sorted(range(len(said)), key=lambda i: said[i] != 'VV')
-    return Radar([files[i] for i in order], tuple(said[i] for i in order), _SAR_UNITS[d.kind], bool(pols) or all(found), {f:look.fill for f,look in looks.items()})
+    return Radar([files[i] for i in order], tuple(said[i] for i in order), _SAR_UNITS[d.kind], bool(pols) or all(found),
+        {f:look.fill for f,look in looks.items()})
 
 def _backscatter(f, units, nodata):
     "A file of backscatter, described; `UnitsError` where it is none"
     name = f'sar/s1_{_radar_scale(f.stem) or ""}'
     d = describe(f, name, nodata)
-    if d.kind == 'sar_grd': raise UnitsError(f, f'a raw product ({d.reasons[0]})', 'calibrated, terrain-corrected backscatter', _RECIPE)
+    if d.kind == 'sar_grd':
+        raise UnitsError(f, f'a raw product ({d.reasons[0]})', 'calibrated, terrain-corrected backscatter', _RECIPE)
     told = {v:k for k,v in _SAR_UNITS.items()}.get(units)
-    d = _described(f, name, nodata, told, f'Pass sar_units= as one of {tuple(_SAR_UNITS.values())}, or convert the file.')
-    if d.kind not in _SAR_UNITS: raise UnitsError(f, _said(d), 'backscatter in dB, as power or amplitude, or stretched to 8 bits', "Give the radar raster as s1, or pass sar_units='dB', 'linear', 'amplitude' or 'stretch8'.")
+    d = _described(f, name, nodata, told,
+        f'Pass sar_units= as one of {tuple(_SAR_UNITS.values())}, or convert the file.')
+    if d.kind not in _SAR_UNITS:
+        raise UnitsError(f, _said(d), 'backscatter in dB, as power or amplitude, or stretched to 8 bits',
+            "Give the radar raster as s1, or pass sar_units='dB', 'linear', 'amplitude' or 'stretch8'.")
     return d
 
 # %% ../nbs/06_regions.ipynb #afd4cb15
-_WKB = dict(enumerate('Point LineString Polygon MultiPoint MultiLineString MultiPolygon GeometryCollection CircularString CompoundCurve CurvePolygon MultiCurve MultiSurface Curve Surface PolyhedralSurface TIN Triangle'.split(), 1))
+_WKB = dict(enumerate(('Point LineString Polygon MultiPoint MultiLineString MultiPolygon GeometryCollection '
+    'CircularString CompoundCurve CurvePolygon MultiCurve MultiSurface Curve Surface PolyhedralSurface '
+    'TIN Triangle').split(), 1))
 
 def _wkb_head(b, i): # -> byte order, type, numbers of a point, where the content begins
     e = '<>'[b[i] == 0]
@@ -511,11 +598,14 @@ def _wkb(b, i=0):
 # %% ../nbs/06_regions.ipynb #34083785
 _ENVELOPE = 0,32,48,48,64 # bytes, by the header's flag
 
+_TABLES = ('select table_name t, column_name c, srs_id s, organization o, organization_coordsys_id k, definition d '
+           'from gpkg_geometry_columns join gpkg_spatial_ref_sys using (srs_id)')
+
 def _geopackage(path):
     "[(geometry, properties, CRS)] of all feature tables of a GeoPackage"
     with contextlib.closing(sqlite3.connect(f'{Path(path).absolute().as_uri()}?mode=ro', uri=True)) as con:
         con.row_factory = sqlite3.Row
-        for t in con.execute('select table_name t, column_name c, srs_id s, organization o, organization_coordsys_id k, definition d from gpkg_geometry_columns join gpkg_spatial_ref_sys using (srs_id)').fetchall():
+        for t in con.execute(_TABLES).fetchall():
             crs = f'{t["o"]}:{t["k"]}' if t['o'].upper() == 'EPSG' else t['d']
             for row in con.execute('select * from "{}"'.format(t['t'].replace('"','""'))):
                 blob = row[t['c']]
@@ -536,29 +626,39 @@ def _geojson(path):
         if f['type'] == 'Feature': yield f.get('geometry'),f.get('properties') or {},crs
         else: yield f,{},crs
 
-# %% ../nbs/06_regions.ipynb #194659a8
+# %% ../nbs/06_regions.ipynb #fc02e6ac
 _NO_AREA = 'Point','LineString','MultiPoint','MultiLineString','CircularString','CompoundCurve','MultiCurve','Curve'
 
 def _rings(geometry, where): # -> [[ring]], a polygon's rings
     "The polygons of a geometry"
     kind = geometry['type'] if geometry else 'Point'
     if kind in _NO_AREA: return []
-    if kind in ('Polygon','MultiPolygon'): found = [geometry['coordinates']] if kind == 'Polygon' else geometry['coordinates']
+    if kind in ('Polygon','MultiPolygon'):
+        found = [geometry['coordinates']] if kind == 'Polygon' else geometry['coordinates']
     elif kind == 'CurvePolygon': found = [[_straight(r, where) for r in geometry['geometries']]]
-    elif kind in ('GeometryCollection','MultiSurface','PolyhedralSurface','TIN'): found = [p for part in geometry['geometries'] for p in _rings(part, where)]
-    else: raise LabelError(where, f'a geometry of type {kind}', 'polygons', 'Export polygons with straight edges: ogr2ogr -nlt MULTIPOLYGON.')
+    elif kind in ('GeometryCollection','MultiSurface','PolyhedralSurface','TIN'):
+        found = [p for part in geometry['geometries'] for p in _rings(part, where)]
+    else:
+        raise LabelError(where, f'a geometry of type {kind}', 'polygons',
+            'Export polygons with straight edges: ogr2ogr -nlt MULTIPOLYGON.')
     return [[_ring(r, where) for r in p] for p in found if p]
 
 def _straight(curve, where):
     "The points of a curve without arcs"
     if curve['type'] == 'LineString': return curve['coordinates']
     if curve['type'] == 'CompoundCurve': return [xy for part in curve['geometries'] for xy in _straight(part, where)]
-    raise LabelError(where, f'a curved polygon ({curve["type"]})', 'polygons with straight edges', 'Turn its arcs into short lines: ogr2ogr -nlt CONVERT_TO_LINEAR out.gpkg in.gpkg.')
+    raise LabelError(where, f'a curved polygon ({curve["type"]})', 'polygons with straight edges',
+        'Turn its arcs into short lines: ogr2ogr -nlt CONVERT_TO_LINEAR out.gpkg in.gpkg.')
 
 def _ring(ring, where):
-    bad = [v for xy in ring for v in xy[:2] if not isinstance(v, (int,float)) or isinstance(v, bool) or not math.isfinite(v)]
-    if bad or any(len(xy) < 2 for xy in ring): raise UnreadableFile(where, f'a coordinate that is {bad[0]!r}' if bad else 'a point of one coordinate', 'two numbers for each point', 'Correct the geometry, for instance with the tool "Fix geometries" of QGIS.')
-    if len({tuple(xy[:2]) for xy in ring}) < 3: raise UnreadableFile(where, f'a ring of {len(ring)} points without an area', 'three different points at least', 'Correct or remove it.')
+    bad = [v for xy in ring for v in xy[:2] if not isinstance(v, (int,float)) or isinstance(v, bool)
+        or not math.isfinite(v)]
+    if bad or any(len(xy) < 2 for xy in ring):
+        raise UnreadableFile(where, f'a coordinate that is {bad[0]!r}' if bad else 'a point of one coordinate',
+            'two numbers for each point', 'Correct the geometry, for instance with the tool "Fix geometries" of QGIS.')
+    if len({tuple(xy[:2]) for xy in ring}) < 3:
+        raise UnreadableFile(where, f'a ring of {len(ring)} points without an area', 'three different points at least',
+            'Correct or remove it.')
     return [[float(v) for v in xy[:2]] for xy in ring]
 
 # %% ../nbs/06_regions.ipynb #80ea9e19
@@ -573,18 +673,27 @@ def features(path, # .geojson, .json or .gpkg
     try:
         rows = [(_rings(geometry, f'{path}, feature {i}'), p, crs) for i,(geometry,p,crs) in enumerate(read(path), 1)]
         with rasterio.Env(): crs = {c:CRS.from_user_input(c) for _,_,c in rows}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, MemoryError, struct.error, sqlite3.Error) as e: # a CRSError is a ValueError
+    # a CRSError is a ValueError
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, MemoryError,
+            OverflowError, struct.error, sqlite3.Error) as e:
         raise UnreadableFile(path, f'{type(e).__name__}: {e}', 'polygons as GeoJSON or GeoPackage', 'Export them again, for instance with QGIS or ogr2ogr.') from e
     rows = [r for r in rows if r[0]]
     if not rows: raise LabelError(path, 'no polygon', 'polygons or multipolygons', 'Lines and points carry no area: draw the classes as polygons.')
     have = sorted({k for _,p,_ in rows for k in p})
     if attribute not in have: raise LabelError(path, f'attributes {", ".join(have) or "none"}', f'the class in {attribute!r}', 'Pass its name as attribute=.')
-    return [(dict(type='MultiPolygon', coordinates=rings), _class_name(p[attribute], path, attribute), crs[c]) for rings,p,c in rows if not _nameless(p.get(attribute))]
+    rows = [r for r in rows if not _nameless(r[1].get(attribute))]
+    if not rows:
+        raise LabelError(path, f'polygons without a value of {attribute!r}', 'the class of each',
+            'Fill the attribute, or pass the name of another as attribute=.')
+    return [(dict(type='MultiPolygon', coordinates=rings), _class_name(p[attribute], path, attribute), crs[c])
+        for rings,p,c in rows]
 
 def _nameless(v): return v is None or (isinstance(v, str) and not v.strip()) or (isinstance(v, float) and math.isnan(v))
 
 def _class_name(v, path, attribute):
-    if not isinstance(v, (str,int,float)): raise LabelError(path, f'{attribute} = {v!r}', 'a name or a number as class', 'Pass the attribute that holds the class as attribute=.')
+    if not isinstance(v, (str,int,float)):
+        raise LabelError(path, f'{attribute} = {v!r}', 'a name or a number as class',
+            'Pass the attribute that holds the class as attribute=.')
     return str(v)
 
 # %% ../nbs/06_regions.ipynb #d7a719dd
@@ -595,11 +704,15 @@ class Polygons:
         rows = features(path, attribute)
         names = sorted({name for _,name,_ in rows})
         self.grid,self.classes = grid,tuple(classes or names)
-        if unknown := [c for c in self.classes if c not in names]: raise LabelError(path, f'no polygon of class {", ".join(map(repr, unknown))}, but of {", ".join(names)}', 'names that occur', 'Correct classes=, or leave it out to take all.')
+        if unknown := [c for c in self.classes if c not in names]:
+            raise LabelError(path, f'no polygon of class {", ".join(map(repr, unknown))}, but of {", ".join(names)}',
+                'names that occur', 'Correct classes=, or leave it out to take all.')
         rows = [r for r in rows if r[1] in self.classes]
         for geometry,_,crs in rows: _check_degrees(path, geometry, crs)
-        self.shapes = [(s, self.classes.index(name), bounds(s)) for (_,name,_),s in zip(rows, _on_grid(path, rows, grid))]
-        if crossed := sum(_crosses_itself(r) for g_,_,_ in rows for p in g_['coordinates'] for r in p): warnings.warn(f'{path}: {crossed} polygons cross themselves; what they enclose twice is left out.')
+        self.shapes = [(s, self.classes.index(name), bounds(s))
+            for (_,name,_),s in zip(rows, _on_grid(path, rows, grid))]
+        if crossed := sum(_crosses_itself(r) for g_,_,_ in rows for p in g_['coordinates'] for r in p):
+            warnings.warn(f'{path}: {crossed} polygons cross themselves; what they enclose twice is left out.')
         if not self._in(grid): raise PairError(path, f'no polygon of {", ".join(self.classes)} inside', f'polygons on {grid}', 'Check the CRS of the polygons (GeoJSON is longitude and latitude), and the place.')
     def _in(self, grid):
         w,s,e,n = grid.bounds
@@ -614,14 +727,19 @@ _PLACE = 'Check their CRS: GeoJSON without a crs member is longitude and latitud
 
 def _check_degrees(path, geometry, crs):
     xy = np.array([v for p in geometry['coordinates'] for r in p for v in r])
-    if crs.is_geographic and (abs(xy[:,0]).max() > 360 or abs(xy[:,1]).max() > 90): raise PairError(path, f'coordinates like {xy[0,0]:.10g}, {xy[0,1]:.10g}, which are no degrees', f'longitude and latitude in {crs.to_string()}', _PLACE)
+    if crs.is_geographic and (abs(xy[:,0]).max() > 360 or abs(xy[:,1]).max() > 90):
+        raise PairError(path, f'coordinates like {xy[0,0]:.10g}, {xy[0,1]:.10g}, which are no degrees',
+            f'longitude and latitude in {crs.to_string()}', _PLACE)
 
 def _on_grid(path, rows, grid):
     "The geometries in the grid's projection"
     from rasterio.warp import transform_geom
     try: shapes = [transform_geom(crs, grid.crs, geometry) for geometry,_,crs in rows]
-    except (*_gdal_errors(), ValueError) as e: raise PairError(path, f'polygons that have no place in {grid.crs.to_string()} ({_why(e, path)})', f'polygons on {grid}', _PLACE) from e
-    if not all(math.isfinite(v) for s in shapes for p in s['coordinates'] for r in p for xy in r for v in xy): raise PairError(path, f'polygons that have no place in {grid.crs.to_string()}', f'polygons on {grid}', _PLACE)
+    except (*_gdal_errors(), ValueError) as e:
+        raise PairError(path, f'polygons that have no place in {grid.crs.to_string()} ({_why(e, path)})',
+            f'polygons on {grid}', _PLACE) from e
+    if not all(math.isfinite(v) for s in shapes for p in s['coordinates'] for r in p for xy in r for v in xy):
+        raise PairError(path, f'polygons that have no place in {grid.crs.to_string()}', f'polygons on {grid}', _PLACE)
     return shapes
 
 def _crosses_itself(ring, most=1500): # longer rings are not looked at
@@ -643,22 +761,29 @@ def _codes(path, most=256):
         for _,w in d.block_windows(1):
             found.update(np.unique(d.read(1, window=w)).tolist())
             if len(found) > most: raise LabelError(path, f'more than {most} different values', 'a raster of class codes', 'Give a classification, not an image.')
-        return sorted(found - {d.nodata})
+        return [k for k in sorted(found - {d.nodata}) if k > Fill.low] # -9999 and below are fill
 
 def _one_band(path, error, what, do):
     "Refuse pictures and stacks where one band of codes is needed"
     with _placed(path) as d:
         colours = {c.name for c in d.colorinterp}
-        if d.count > 2 or (d.count == 2 and d.colorinterp[1].name != 'alpha'): raise error(path, f'{d.count} bands' + ' of colour'*({'red','green','blue'} <= colours), what, do)
-        if d.driver == 'JPEG': raise error(path, 'a JPEG, whose codes are changed by its compression', what, 'Export it as GeoTIFF or PNG.')
+        if d.count > 2 or (d.count == 2 and d.colorinterp[1].name != 'alpha'):
+            raise error(path, f'{d.count} bands' + ' of colour'*({'red','green','blue'} <= colours), what, do)
+        if d.driver == 'JPEG':
+            raise error(path, 'a JPEG, whose codes are changed by its compression', what,
+                'Export it as GeoTIFF or PNG.')
 
 class Codes:
     "An integer raster as class numbers on a grid"
     def __init__(self, path, grid:Grid, classes=None): # {code: name}, or names of the codes from 0; None takes the codes that occur
-        _one_band(path, LabelError, 'one band of class codes', 'Extract it (gdal_translate -b 1); a coloured map has lost its codes.')
+        _one_band(path, LabelError, 'one band of class codes',
+            'Extract it (gdal_translate -b 1); a coloured map has lost its codes.')
         codes = _codes(path, 2**16 if classes else 256)
-        table = classes if isinstance(classes, dict) else dict(enumerate(classes)) if classes else {k:str(k) for k in codes}
-        if not set(table) & set(codes): raise LabelError(path, f'codes {", ".join(map(str, codes[:9])) or "none"}', f'some of {", ".join(map(str, table))}', 'Correct the codes in classes=.')
+        table = classes or {k:str(k) for k in codes}
+        if not isinstance(table, dict): table = dict(enumerate(table))
+        if not set(table) & set(codes):
+            raise LabelError(path, f'codes {", ".join(map(str, codes[:9])) or "none"}',
+                f'some of {", ".join(map(str, table))}', 'Correct the codes in classes=.')
         self.classes = tuple(dict.fromkeys(table.values()))
         self.keys = np.array(sorted(table))
         self.to = np.array([self.classes.index(table[k]) for k in self.keys], np.int16)
@@ -682,43 +807,58 @@ def _overlap(path, d, grid):
 
 # %% ../nbs/06_regions.ipynb #3f8bd1a3
 SCL_CLOUD = {8:THICK, 9:THICK, 10:THIN}
-_SCHEMES = "Pass cloud_scheme='scl' or 'mask', the codes of clouds as cloud_scheme={4} or {1:'thick', 2:'thin'}, or cloud_threshold=40 for a probability of 40 % and above."
+_SCHEMES = ("Pass cloud_scheme='scl' or 'mask', the codes of clouds as cloud_scheme={4} or {1:'thick', 2:'thin'}, "
+            'or cloud_threshold=40 for a probability of 40 % and above.')
 
 def _cloud_table(scheme): # -> {code: kind} or None for the schemes by name
     "Cloud codes as the caller wrote them"
-    kinds,bad = dict(thin=THIN, thick=THICK),OptionError('cloud_scheme', repr(scheme), "'scl', 'mask', 'probability', codes of clouds, or {code: 'thin' or 'thick'}", _SCHEMES)
+    kinds = dict(thin=THIN, thick=THICK)
+    bad = OptionError('cloud_scheme', repr(scheme),
+        "'scl', 'mask', 'probability', codes of clouds, or {code: 'thin' or 'thick'}", _SCHEMES)
     if scheme is None or isinstance(scheme, str):
         if scheme not in (None,'scl','mask','probability'): raise bad
         return None
     try: table = {k:kinds.get(v) for k,v in scheme.items()} if isinstance(scheme, dict) else {k:THICK for k in scheme}
     except TypeError: raise bad from None
-    if not table or None in table.values() or not all(isinstance(k, Integral) and not isinstance(k, bool) for k in table): raise bad
+    if not table or None in table.values() or not all(
+            isinstance(k, Integral) and not isinstance(k, bool) for k in table):
+        raise bad
     return {int(k):v for k,v in table.items()}
 
-def _names_scl(d): return any(re.search('(?<![A-Za-z])SCL(?![A-Za-z])', s or '', re.I) for s in (Path(d.name).stem, d.descriptions[0]))
+def _names_scl(d):
+    return any(re.search('(?<![A-Za-z])SCL(?![A-Za-z])', s or '', re.I) for s in (Path(d.name).stem, d.descriptions[0]))
 
 def _scheme(path, codes, scl):
     "The scheme that a raster of codes speaks, or `OptionError`"
     if scl and set(codes) <= set(range(12)): return 'scl'
     if not scl and (set(codes) <= {0,1} or set(codes) <= {0,255}): return 'mask'
-    raise OptionError('cloud_scheme', f'None for {Path(path).name} with values {", ".join(map(str, codes[:12]))}', 'a mask (0 and 1, or 0 and 255), a file named SCL with classes 0 to 11, or a word on what its codes mean', _SCHEMES)
+    raise OptionError('cloud_scheme', f'None for {Path(path).name} with values {", ".join(map(str, codes[:12]))}',
+        'a mask (0 and 1, or 0 and 255), a file named SCL with classes 0 to 11, or a word on what its codes mean',
+        _SCHEMES)
 
-# %% ../nbs/06_regions.ipynb #9c31b649
+# %% ../nbs/06_regions.ipynb #b651069e
 class CloudMask:
     "A cloud product as CLEAR, THIN and THICK on a grid"
     def __init__(self, path, grid:Grid, threshold=None, # cloudy at this value and above; None for codes
-                 scheme=None): # 'scl', 'mask', 'probability', codes of clouds, or {code: 'thin' or 'thick'}; None goes by the file
+                 scheme=None): # as `cloud_scheme` of `region`; None goes by the file
         path = as_path(path)
         _one_band(path, OptionError, 'one band of a cloud product', 'Extract it: gdal_translate -b 1.')
         with _placed(path) as d: scl,kind,fill = _names_scl(d),np.dtype(d.dtypes[0]).kind,fill_of('mask', d)
         self.table = _cloud_table(scheme)
         self.threshold,self.layer = threshold,Layer(path, [1], grid, 'nearest', fill=fill)
         _overlap(path, self.layer.d, grid)
-        if threshold is not None: return _check_threshold(path, threshold, scheme, scl)
-        if scheme == 'probability' or kind == 'f': raise OptionError('cloud_threshold', f'None for {self.layer.dtype} numbers', 'the value from which a pixel is cloudy', 'Pass cloud_threshold=40 for percent, cloud_threshold=0.4 for probabilities up to 1.')
+        if threshold is None: self._read_codes(path, scheme, scl, kind)
+        else: _check_threshold(path, threshold, scheme, scl)
+    def _read_codes(self, path, scheme, scl, kind):
+        if scheme == 'probability' or kind == 'f':
+            raise OptionError('cloud_threshold', f'None for {self.layer.dtype} numbers',
+                'the value from which a pixel is cloudy',
+                'Pass cloud_threshold=40 for percent, cloud_threshold=0.4 for probabilities up to 1.')
         codes = _codes(path)
         self.scl = self.table is None and (scheme or _scheme(path, codes, scl)) == 'scl'
-        if self.scl and not set(codes) <= set(range(12)): raise OptionError('cloud_scheme', f"'scl' for values {', '.join(map(str, codes[:12]))}", 'classes 0 to 11', _SCHEMES)
+        if self.scl and not set(codes) <= set(range(12)):
+            raise OptionError('cloud_scheme', f"'scl' for values {', '.join(map(str, codes[:12]))}", 'classes 0 to 11',
+                _SCHEMES)
         if self.table is None: self.table = SCL_CLOUD if self.scl else {k:THICK for k in codes if k}
     def read(self, top, n): # first row, rows -> uint8 kinds [n,W], bool where known
         (x,),ok = self.layer.read(top, n)
@@ -727,15 +867,29 @@ class CloudMask:
         for k,v in self.table.items(): kinds[x == k] = v
         return kinds,ok & (x > 0) if self.scl else ok
 
+def _highest(d, window):
+    "The highest number of a window that is no fill; 0 where all is"
+    x = d.read(1, window=window)
+    return float(x[fill_of('mask', d).valid(x)].max(initial=0))
+
 def _check_threshold(path, threshold, scheme, scl):
     "Refuse a threshold that the numbers of a probability can't be compared with"
-    if scheme not in (None,'probability') or scl: raise OptionError('cloud_threshold', f'{threshold:g} beside ' + (f'cloud_scheme={scheme!r}' if scheme else f'{path.name}, a scene classification'), 'a threshold for a probability, or codes', 'Leave one of them out.')
+    if scheme not in (None,'probability') or scl:
+        raise OptionError('cloud_threshold', f'{threshold:g} beside '
+            + (f'cloud_scheme={scheme!r}' if scheme else f'{path.name}, a scene classification'),
+            'a threshold for a probability, or codes', 'Leave one of them out.')
     with _whole_reads(path), _placed(path) as d:
-        if re.fullmatch('cs(_cdf)?', d.descriptions[0] or '', re.I): raise OptionError('cloud_mask', f'a band named {d.descriptions[0]} (Cloud Score+, where 1 is clear)', 'a probability of cloud', 'Give 1 minus the score.')
-        top = max(float(np.nanmax(x)) if (x := np.where(np.isfinite(v := d.read(1, window=w)) & (v != (d.nodata if d.nodata is not None else -1)), v, 0)).size else 0 for _,w in d.block_windows(1))
+        if re.fullmatch('cs(_cdf)?', d.descriptions[0] or '', re.I):
+            raise OptionError('cloud_mask', f'a band named {d.descriptions[0]} (Cloud Score+, where 1 is clear)',
+                'a probability of cloud', 'Give 1 minus the score.')
+        top = max(_highest(d, w) for _,w in d.block_windows(1))
     percent,whole = threshold > 1,np.dtype(d.dtypes[0]).kind in 'iu'
-    if percent and not whole and top <= 1: raise OptionError('cloud_threshold', f'{threshold:g} for probabilities up to {top:.3g}', 'a threshold between 0 and 1', f'Pass cloud_threshold={threshold/100:g}.')
-    if not percent and top > 1: raise OptionError('cloud_threshold', f'{threshold:g} for probabilities up to {top:.3g}', 'a threshold in the unit of the file', f'Pass cloud_threshold={threshold*100:g} for percent.')
+    if percent and not whole and top <= 1:
+        raise OptionError('cloud_threshold', f'{threshold:g} for probabilities up to {top:.3g}',
+            'a threshold between 0 and 1', f'Pass cloud_threshold={threshold/100:g}.')
+    if not percent and top > 1:
+        raise OptionError('cloud_threshold', f'{threshold:g} for probabilities up to {top:.3g}',
+            'a threshold in the unit of the file', f'Pass cloud_threshold={threshold*100:g} for percent.')
 
 # %% ../nbs/06_regions.ipynb #23a2bbac
 @dataclass
@@ -764,7 +918,8 @@ class Plan:
 
 # %% ../nbs/06_regions.ipynb #b1637094
 def _layers(source, grid, **kw): # source: `Optical` or `Radar`
-    return [Layer(f, [b for _,b in part], grid, fill=source.fills.get(f), **kw) for f,part in itertools.groupby(source.files, lambda v: v[0])]
+    return [Layer(f, [b for _,b in part], grid, fill=source.fills.get(f), **kw)
+        for f,part in itertools.groupby(source.files, lambda v: v[0])]
 
 def _read(layers, top, n):
     xs,oks = zip(*(l.read(top, n) for l in layers))
@@ -793,15 +948,16 @@ def _cut(p, r0, r1): # rows of windows
     rows = dict(row=row[keep], col=col[keep], invalid=bad[keep])
     if p.labels: rows['label'],rows['purity'] = _majority(take(p.labels.read(top, n))[:,0], len(p.labels.classes))
     if p.clouds: rows.update(_sky(take(sky)[:,0], p.min_cover))
-    skipped = {'across blocks':int(across.sum()), 'invalid':int((bad > p.max_invalid)[~across].sum()), **_causes(p, across, bad, optical=a, radar=b, clouds=c),
+    skipped = {'across blocks':int(across.sum()), 'invalid':int((bad > p.max_invalid)[~across].sum()),
+               **_causes(p, across, bad, optical=a, radar=b, clouds=c),
                'pixels without optical data':int((~a).sum()), 'pixels without radar data':int((~b).sum())}
     return p.scale(take(opt)),_packed(take(sar)),rows,skipped
 
-# %% ../nbs/06_regions.ipynb #df498fb3
+# %% ../nbs/06_regions.ipynb #87e9f188
 def _causes(p, across, bad, **known): # which pixels each input knows [h,w]
     "How many windows each input made invalid"
     out = (bad > p.max_invalid) & ~across
-    alone = {k:out & (_windows(~ok[None], p).mean((2,3,4)) > p.max_invalid) if out.any() else out for k,ok in known.items()}
+    alone = {k:out & (_windows(~ok[None], p).mean((2,3,4)) > p.max_invalid) for k,ok in known.items()}
     rest = out & ~np.logical_or.reduce(list(alone.values()))
     found = {f'invalid in {k}':int(v.sum()) for k,v in alone.items() if k != 'clouds' or p.clouds}
     return {**found, 'invalid together':int(rest.sum())}
@@ -840,14 +996,13 @@ def _begin(work, key, p):
     if state.get('key') == key and _whole_state(state, work, files):
         for f in files: os.truncate(work/f, state['sizes'][f])
         return state
-    _check_workplace(work)
     for f in work.iterdir():
         if f.name != 'lock': f.unlink()
     for name,a in zip(files, _empty(p)): _header(work/name, 0, a.shape[1:], a.dtype)
     (work/'manifest.csv').write_text(','.join(_COLUMNS) + '\n')
     return dict(key=key, strips=0, patches=0, skipped={}, sizes={f:(work/f).stat().st_size for f in files})
 
-_FILES = 'region.json','meta.json','manifest.csv','opt.npy','sar.npy','cover.npy','kind.npy'
+_FILES = 'region.json','meta.json','manifest.csv','opt.npy','sar.npy','cover.npy','kind.npy','lock'
 
 def _note(path):
     "What a note says; nothing where it is torn or somebody else's"
@@ -856,13 +1011,26 @@ def _note(path):
     return state if isinstance(state, dict) else {}
 
 def _whole_state(state, work, files):
-    try: return all(isinstance(state[k], int) for k in ('strips','patches')) and isinstance(state['skipped'], dict) and all((work/f).stat().st_size >= int(state['sizes'][f]) for f in files)
+    try:
+        counted = all(isinstance(state[k], int) for k in ('strips','patches')) and isinstance(state['skipped'], dict)
+        return counted and all((work/f).stat().st_size >= int(state['sizes'][f]) for f in files)
     except (KeyError, TypeError, ValueError, OSError): return False
+
+def _job_file(f): return f.name in _FILES or f.name.startswith('.region.json-')
 
 def _check_workplace(work):
     "`OutputError` where the place of a job holds what no job leaves"
-    strange = sorted(f.name for f in work.iterdir() if not (f.is_file() and (f.name in (*_FILES,'lock') or f.name.startswith('.region.json-'))))
-    if strange: raise OutputError(work, ', '.join(strange[:3]), 'room for the job: nothing, or what a killed job left', 'Move it away, or choose another place.')
+    def bad(found):
+        raise OutputError(work, found, 'room for the job: nothing, or what a killed job left',
+            'Move it away, or choose another place.')
+    if work.is_symlink() or work.is_file(): bad('a file or a link')
+    if not work.is_dir(): return
+    files = list(work.iterdir())
+    strange = sorted(f.name for f in files if not (f.is_file() and _job_file(f)))
+    if strange: bad(', '.join(strange[:3]))
+    if (work/'meta.json').is_file() and not (work/'lock').is_file(): bad('a finished region')
+    if files and not any((work/f).is_file() for f in ('lock','region.json')):
+        bad(', '.join(sorted(f.name for f in files)[:3]))
 
 def _empty(p):
     opt = p.scale(np.empty((0,3,p.size,p.size), p.opt[0].dtype))
@@ -907,7 +1075,8 @@ def _finish(work, state, p, classes, **about):
     s = PairedScenes(**arrays, labels=[number.get(c, -1) for c in t.label], classes=classes, ids=t.id.tolist(), groups=groups, crs=p.grid.crs.to_string(), transform=tuple(p.grid.transform)[:6], **about)
     rest = {k:v for k,v in s._content().items() if k not in arrays}
     fingerprint = digest({**rest, **{k:_entry(work/f'{k}.npy') for k in arrays}})
-    write_json(work/'meta.json', set_meta(s, arrays, {f.name:f.stat().st_size for f in work.glob('*.npy')}, fingerprint))
+    write_json(work/'meta.json', set_meta(s, arrays, {f.name:f.stat().st_size for f in work.glob('*.npy')},
+        fingerprint))
 
 # %% ../nbs/06_regions.ipynb #8fe5657d
 def _check_cut(size, stride, block, max_invalid, purity, min_cover, resolution, strip):
@@ -921,19 +1090,27 @@ def _check_cut(size, stride, block, max_invalid, purity, min_cover, resolution, 
 
 def _check_names(classes, threshold):
     "Names as a list or {code: name}"
-    if not (threshold is None or isinstance(threshold, Real) and not isinstance(threshold, bool) and math.isfinite(threshold)): raise OptionError('cloud_threshold', repr(threshold), 'a number', 'Pass cloud_threshold=40 for a probability of 40 % and above.')
+    if not (threshold is None or isinstance(threshold, Real) and not isinstance(threshold, bool)
+            and math.isfinite(threshold)):
+        raise OptionError('cloud_threshold', repr(threshold), 'a number',
+            'Pass cloud_threshold=40 for a probability of 40 % and above.')
     if isinstance(classes, str): classes = [classes]
     table = classes if isinstance(classes, dict) else dict(enumerate(classes or ()))
     if not all(isinstance(k, Integral) and isinstance(v, str) and v for k,v in table.items()): raise OptionError('classes', classes, 'names, or {code: name}, codes being whole numbers', "Pass classes={10:'lake', 20:'wood'}.")
-    if not isinstance(classes, dict) and len(set(table.values())) < len(table): raise OptionError('classes', classes, 'each name once', "Pass classes=('lake','wood'), or {10:'lake', 20:'lake'} for two codes of one class.")
+    if not isinstance(classes, dict) and len(set(table.values())) < len(table):
+        raise OptionError('classes', classes, 'each name once',
+            "Pass classes=('lake','wood'), or {10:'lake', 20:'lake'} for two codes of one class.")
     return classes
 
-_VECTORS = {'.shp':'an ESRI Shapefile', '.kml':'KML', '.kmz':'zipped KML', '.gml':'GML', '.fgb':'FlatGeobuf', '.topojson':'TopoJSON', '.gdb':'a file geodatabase', '.parquet':'GeoParquet', '.gpx':'GPX', '.dxf':'DXF'}
+_VECTORS = {'.shp':'an ESRI Shapefile', '.kml':'KML', '.kmz':'zipped KML', '.gml':'GML', '.fgb':'FlatGeobuf',
+    '.topojson':'TopoJSON', '.gdb':'a file geodatabase', '.parquet':'GeoParquet', '.gpx':'GPX', '.dxf':'DXF'}
 
 def _check_labels(labels):
     "Say what vector files of other formats are, and how to convert them"
     if what := labels and _VECTORS.get(labels.suffix.lower()):
-        raise LabelError(labels, what, 'polygons as GeoJSON or GeoPackage (.geojson, .json, .gpkg), or a raster of codes', f'Convert it: ogr2ogr {labels.stem}.gpkg {labels.name}, or export it from QGIS.')
+        raise LabelError(labels, what,
+            'polygons as GeoJSON or GeoPackage (.geojson, .json, .gpkg), or a raster of codes',
+            f'Convert it: ogr2ogr {labels.stem}.gpkg {labels.name}, or export it from QGIS.')
 
 def _check_swapped(path, layers, height):
     x = np.concatenate([_read(layers, t, 1)[0].reshape(2, -1) for t in np.linspace(0, height-1, 16).astype(int)], 1)
@@ -969,7 +1146,9 @@ def _kept(out, key, overwrite):
 
 def _opened(out):
     skipped = _note(out/'region.json').get('skipped')
-    if not isinstance(skipped, dict): raise StoreError(out/'region.json', 'no counts of what was skipped', 'the note of a region', 'Cut it again with overwrite=True.')
+    if not isinstance(skipped, dict):
+        raise StoreError(out/'region.json', 'no counts of what was skipped', 'the note of a region',
+            'Cut it again with overwrite=True.')
     return PairedScenes.load(out).noted(skipped=skipped)
 
 def _stamp(f):
@@ -980,10 +1159,10 @@ def _stamp(f):
 @contextlib.contextmanager
 def _workplace(out):
     work = out.with_name(out.name + '.part')
+    _check_workplace(work)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         for p in debris(out.parent, out.name): _remove(p)
-        if work.is_symlink() or (work.exists() and not work.is_dir()): raise OutputError(work, 'a file or a link', 'room for the job', 'Move it away, or choose another place.')
         work.mkdir(exist_ok=True)
         with locked(work/'lock'): yield work
     except IrmError:
@@ -995,15 +1174,15 @@ def _clear(work):
     "Remove a job's own files, and its folder if nothing else is in it"
     if not work.is_dir() or work.is_symlink(): return
     for f in work.iterdir():
-        if f.is_file() and (f.name in (*_FILES,'lock') or f.name.startswith('.region.json-')): f.unlink(missing_ok=True)
+        if f.is_file() and _job_file(f): f.unlink(missing_ok=True)
     with contextlib.suppress(OSError): work.rmdir()
 
 def _into_place(work, out):
     "Make the finished work the result; one that is replaced goes once its successor is on the disk"
-    (work/'lock').unlink(missing_ok=True)
     _sync(work)
     if out.exists(): _check_free(out, _FILES)
     _exchanged(work, out)
+    (out/'lock').unlink(missing_ok=True) # up to here it says that the work is a job's
     _sync_folder(out.parent)
 
 # %% ../nbs/06_regions.ipynb #7e45e3f4
@@ -1012,7 +1191,9 @@ def _work(out, key, overwrite, progress, plan, about):
     import rasterio
     from tqdm.auto import tqdm
     with _quiet(), rasterio.Env(GDAL_CACHEMAX=256<<20), _workplace(out) as work:
-        if kept := _kept(out, key, overwrite): return kept
+        if kept := _kept(out, key, overwrite): # another process was quicker
+            _clear(work)
+            return kept
         p = plan()
         state = _begin(work, key, p)
         for s in tqdm(p.strips[state['strips']:], desc='cutting', unit='strip', disable=not progress, leave=False): _advance(work, state, p, s)
@@ -1036,13 +1217,13 @@ def region(s1, # Sentinel-1, calibrated and terrain-corrected: GeoTIFF (VV, VH, 
            attribute='class', # of polygons, that holds the class
            min_cover=.05, # share of cloud from which a patch counts as cloudy
            cloud_threshold=None, # cloudy at this value and above, in the unit of a probability raster
-           cloud_scheme=None, # what codes mean: 'scl', 'mask', codes of clouds, or {code: 'thin' or 'thick'}; None goes by the file's name and values
+           cloud_scheme=None, # 'scl', 'mask', codes of clouds, or {code: 'thin' or 'thick'}; None goes by the file
            block=None, # pixels on a side of a group; None takes eight patches, 0 makes no groups
            name=None, # first part of the ids; None takes the optical file's
-           pols=None, # polarisations in the order of the bands, or some of those that the file names; None takes what the files say
+           pols=None, # polarisations in the order of the bands, or some of the file's; None takes what it says
            order=None, # of the optical bands: 'RGB', 'BGR', or their names; None takes what the file says
            sar_units=None, opt_units=None, offset=None, # see `radar` and `optical`; None tells by numbers and metadata
-           nodata=None, # the number that means no data, or False where everything is data; {'s1':…, 's2':…} for one of both; None goes by file and kind
+           nodata=None, # number that means no data, False: all is data, or {'s1':…, 's2':…}; None goes by the file
            resampling='bilinear', # rasterio's name
            strip=4<<20, # pixels held at once
            overwrite=False, # replace other pairs at `out`
@@ -1050,7 +1231,8 @@ def region(s1, # Sentinel-1, calibrated and terrain-corrected: GeoTIFF (VV, VH, 
           ) -> PairedScenes: # memory maps; `skipped` counts windows by reason
     "Cut two scenes into labelled, co-registered pairs"
     stride,block = size if stride is None else stride,8*size if block is None else block
-    classes,labels,cloud_mask = _check_names(classes, cloud_threshold),*(None if f is None else as_path(f) for f in (labels, cloud_mask))
+    classes = _check_names(classes, cloud_threshold)
+    labels,cloud_mask = (None if f is None else as_path(f) for f in (labels, cloud_mask))
     cut = dict(size=size, stride=stride, block=block, max_invalid=max_invalid, purity=purity, min_cover=min_cover)
     _check_cut(**cut, resolution=resolution, strip=strip)
     _check_labels(labels)
@@ -1058,11 +1240,15 @@ def region(s1, # Sentinel-1, calibrated and terrain-corrected: GeoTIFF (VV, VH, 
     s1_nodata,s2_nodata = _nodata_of(nodata)
     o,r = optical(s2, order, offset, opt_units, s2_nodata),radar(s1, pols, sar_units, s1_nodata)
     if cloud_mask is None: cloud_mask,cloud_scheme = o.scl,cloud_scheme or (o.scl and 'scl')
-    cut['name'] = re.sub(r'[^\w.]+', '_', str(name or '') or (as_path(s2).stem if isinstance(s2, (str,Path)) else o.files[0][0].stem))[:120]
+    own = as_path(s2).stem if isinstance(s2, (str,Path)) else o.files[0][0].stem
+    cut['name'] = re.sub(r'[^\w.]+', '_', str(name or own))[:120]
     inputs = [f for f,_ in o.files + r.files] + [f for f in (labels, cloud_mask) if f is not None]
-    args = dict(resolution=resolution, resampling=resampling, classes=classes, attribute=attribute, cloud_threshold=cloud_threshold, cloud_scheme=cloud_scheme, strip=strip)
-    said = dict(opt=[b for _,b in o.files], units=o.units, offset=o.offset, white=o.white, sar=[b for _,b in r.files], pols=r.pols, sar_units=r.units, nodata=[repr(v) for v in (s1_nodata, s2_nodata)])
-    key = digest(dict(version=2, **cut, **{**args, 'cloud_scheme':repr(cloud_scheme)}, **said, inputs=[_stamp(f) for f in inputs]))
+    args = dict(resolution=resolution, resampling=resampling, classes=classes, attribute=attribute,
+        cloud_threshold=cloud_threshold, cloud_scheme=cloud_scheme, strip=strip)
+    said = dict(opt=[b for _,b in o.files], units=o.units, offset=o.offset, white=o.white, sar=[b for _,b in r.files],
+        pols=r.pols, sar_units=r.units, nodata=[repr(v) for v in (s1_nodata, s2_nodata)])
+    key = digest(dict(version=2, **cut, **{**args, 'cloud_scheme':repr(cloud_scheme)}, **said,
+        inputs=[_stamp(f) for f in inputs]))
     out = as_path(out) if out else store_home()/'regions'/key[:16]
     about = dict(pols=r.pols, sar_units='stretch8' if r.units == 'stretch8' else 'dB')
     def plan(): return _plan(o, r, labels, cloud_mask, **args, **cut)
@@ -1076,7 +1262,9 @@ def _nodata_of(nodata):
 
 def _complete(pairs):
     "The pairs; classes that none of them has are named in a warning"
-    if lost := [c for c,n in zip(pairs.classes, pairs.counts) if not n]: warnings.warn(f'no patch of class {", ".join(lost)}: its area is too small or lies elsewhere, or purity= is too high')
+    if lost := [c for c,n in zip(pairs.classes, pairs.counts) if not n]:
+        warnings.warn(
+            f'no patch of class {", ".join(lost)}: its area is too small or lies elsewhere, or purity= is too high')
     return pairs
 
 # %% ../nbs/06_regions.ipynb #e276a66c
@@ -1109,9 +1297,12 @@ def stitch(pairs, # of `region`
 def _patch_names(pairs):
     "`<class>/<id>` of each pair, as names of files that stay in their folder and differ from each other"
     safe = [file_name(re.sub(r'[\\/:*?"<>|]', '_', c), 'class') for c in pairs.classes] + ['unlabelled']
-    if len({c.casefold() for c in safe}) < len(safe): raise OptionError('classes', ', '.join(pairs.classes), 'names that differ as names of folders, and from "unlabelled"', 'Rename the classes.')
+    if len({c.casefold() for c in safe}) < len(safe):
+        raise OptionError('classes', ', '.join(pairs.classes),
+            'names that differ as names of folders, and from "unlabelled"', 'Rename the classes.')
     names = [f'{safe[k]}/{file_name(i)}' for k,i in zip(pairs.labels, pairs.ids)] # label -1 is the last
-    if len({n.casefold() for n in names}) < len(names): raise OptionError('ids', 'some that are the same as names of files', 'ids that differ', 'Rename them.')
+    if len({n.casefold() for n in names}) < len(names):
+        raise OptionError('ids', 'some that are the same as names of files', 'ids that differ', 'Rename them.')
     return names
 
 def _written(folder):
@@ -1130,6 +1321,7 @@ def write_patches(pairs, # of `region`
         for i in tqdm(range(len(pairs)), desc='writing', disable=not progress, leave=False):
             place = dict(crs=pairs.crs, transform=T*Affine.translation(*at[i][::-1]), compress='deflate')
             write_image(tmp/'opt'/f'{names[i]}.tif', pairs.opt[i], **place)
-            write_image(tmp/'sar'/f'{names[i]}.tif', pairs.sar[i].astype(np.float32) if pairs.sar.dtype == np.float16 else pairs.sar[i], **place)
+            write_image(tmp/'sar'/f'{names[i]}.tif',
+                pairs.sar[i].astype(np.float32) if pairs.sar.dtype == np.float16 else pairs.sar[i], **place)
         write_json(tmp/'patches.json', dict(files=[f'{m}/{n}.tif' for n in names for m in ('opt','sar')]))
     return folder

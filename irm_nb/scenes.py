@@ -4,14 +4,13 @@
 
 # %% auto #0
 __all__ = ['NOTES', 'PER_SAMPLE', 'MODALITIES', 'SceneSet', 'PairedScenes', 'SplitReport', 'split_report', 'read_labels', 'Task',
-           'make_task', 'kept_report', 'set_meta', 'channels', 'channel_stats', 'Leakage', 'leakage', 'Batches',
+           'make_task', 'join', 'kept_report', 'set_meta', 'channels', 'channel_stats', 'Leakage', 'leakage', 'Batches',
            'augment']
 
 # %% ../nbs/04_scenes.ipynb #d2ad395c
-import csv, json, math, weakref
+import csv, io, json, math, weakref
 from collections import Counter
-from dataclasses import FrozenInstanceError, dataclass, field, fields, is_dataclass, replace
-from functools import partial
+from dataclasses import FrozenInstanceError, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -42,6 +41,7 @@ def _rgb(where, a, dtypes):
     if a.shape[1] != 3: raise ShapeError(where, f'{a.shape[1]} channels', '3 (red, green, blue)', 'Select and order the bands first.')
     return a
 
+# %% ../nbs/04_scenes.ipynb #b3b6c364
 def _whole_numbers(v):
     "An array of whole numbers [N], or None"
     try: a = np.asarray(v)
@@ -76,11 +76,13 @@ def _ids(ids, n):
     given = _listed('ids', ids, 'one name a sample')
     names = tuple(map(str, given))
     if len(names) != n: raise PairError('ids', len(names), f'{n}, one a sample', 'Give every sample a name.')
-    bad = [i for i,(g,s) in enumerate(zip(given, names)) if g is None or g != g or not s.strip() or not _encodable(s)]
+    def named(g, s): return isinstance(g, (str, int, np.integer, Path)) and s.strip() and _encodable(s)
+    bad = [i for i,(g,s) in enumerate(zip(given, names)) if not named(g, s)]
     if bad: raise PairError(f'ids[{bad[0]}]', repr(given[bad[0]]), 'a name', 'Give every sample a name of its own.')
     if (twice := _repeated(names)) is not None: raise PairError('ids', f'{twice!r} {names.count(twice)} times', 'a name of its own for every sample', 'Drop samples that are there twice, or rename them.')
     return names
 
+# %% ../nbs/04_scenes.ipynb #ec957285
 def _classes(classes):
     names = _listed('classes', classes, 'the names of the classes')
     bad = [c for c in names if not isinstance(c, str) or not c.strip()]
@@ -112,6 +114,7 @@ def _remembered(f, a):
     if f not in facts: facts[f] = f(a)
     return facts[f]
 
+# %% ../nbs/04_scenes.ipynb #e5a7c607
 def _parts(a, size=1 << 20):
     step = max(1, size//max(1, a[:1].nbytes))
     return (a[i:i+step] for i in range(0, len(a), step))
@@ -150,6 +153,9 @@ class _Set:
     def __delattr__(self, name): raise FrozenInstanceError(f'{type(self).__name__}.{name} can not be deleted')
     def _finish(self):
         "What all sets check last; from here on nothing is assigned"
+        if not (self.skipped is None or isinstance(self.skipped, dict)):
+            raise OptionError('skipped', f'a {type(self.skipped).__name__}', '{id: reason}',
+                              'Pass a dictionary, or leave it out.')
         self.skipped = {str(k):v for k,v in (self.skipped or {}).items()}
         vars(self)['_whole'] = True
     def __copy__(self): return self
@@ -162,13 +168,15 @@ def _entries(content): return {k:_entry(v) if isinstance(v, np.ndarray) else v f
 # %% ../nbs/04_scenes.ipynb #df1c3c4f
 def _rows(idx, n):
     "Indices [M] of some of `n` samples, from indices or a mask"
-    a = np.asarray(idx)
+    try: a = idx.cpu().numpy() if isinstance(idx, torch.Tensor) else np.asarray(idx)
+    except ValueError: a = np.array(None) # rows of several lengths
     if a.dtype == bool and a.shape != (n,): raise OptionError('idx', f'a mask {list(a.shape)}', f'a mask [{n}]', 'Make it from this very set.')
     if a.dtype == bool: return np.flatnonzero(a)
     if a.ndim != 1 or a.size and a.dtype.kind not in 'iu': raise OptionError('idx', f'{a.dtype} {list(a.shape)}', 'indices [M], or a mask [N]', 'Pass a list of whole numbers.')
     if a.size and not (-n <= a.min() and a.max() < n): raise OptionError('idx', f'indices from {a.min()} to {a.max()}', f'0 to {n-1}', 'Make them from this very set.')
     return a.astype(int)
 
+# %% ../nbs/04_scenes.ipynb #fe14ba2d
 def _ours(a):
     "The array, which nobody else holds, read-only"
     a.flags.writeable = False
@@ -179,6 +187,10 @@ def _taken(v, idx):
     out = _ours(np.asarray(v)[idx])
     if _range in _facts(v): _facts(out)[_range] = _facts(v)[_range]
     return out
+
+def _a_set(where, s, kind=_Set):
+    wanted = 'PairedScenes' if kind is not _Set else 'a SceneSet or PairedScenes'
+    if not isinstance(s, kind): raise OptionError(where, f'a {type(s).__name__}', wanted, 'Build a set first.')
 
 @patch
 def subset(self:_Set, idx): # indices [M] or a boolean mask [N]
@@ -268,6 +280,7 @@ def _fitting(s, name, shape, dtypes, what):
     if a.shape != shape: raise PairError(name, list(a.shape), f'{list(shape)}, for opt {list(s.opt.shape)}', 'Make it from the same samples, at the same size, or leave it out.')
     setattr(s, name, a)
 
+# %% ../nbs/04_scenes.ipynb #ee83a560
 def _check_sky(s):
     "Opacity, clear image, kind and cover: of the same samples, in their ranges"
     n,c,h,w = s.opt.shape
@@ -280,6 +293,7 @@ def _check_sky(s):
         lo,hi = _check_finite('cover', s.cover, s.ids)
         if lo < 0 or hi > 1: raise UnitsError('cover', f'{lo:g} to {hi:g}', 'a share of pixels, 0 to 1', 'Divide a percentage by 100.')
 
+# %% ../nbs/04_scenes.ipynb #7b06c65f
 _DB_LIMITS = -250,100
 
 def _check_backscatter(s):
@@ -303,14 +317,38 @@ def _transform(t):
     return out
 
 # %% ../nbs/04_scenes.ipynb #514a2808
+def _real_clouds(s):
+    "Mask [N] of samples under clouds that are known, over ground that is not"
+    out = np.zeros(len(s), bool)
+    if s.clear is not None: return out
+    for v in (s.kind, s.cover, s.alpha):
+        if v is not None: out |= (v > 0).any(tuple(range(1, v.ndim)))
+    return out
+
+def _added(s, alpha, kind):
+    "What is known of clouds over clouds"
+    both = None
+    if s.alpha is not None:
+        through = (255 - alpha.astype(float))*(255 - s.alpha)/255
+        both = _ours(255 - np.rint(through).astype(np.uint8))
+    return dict(clear=None, alpha=both, kind=None if s.kind is None else np.maximum(s.kind, kind),
+                cover=None if both is None else clouds.cover(both))
+
 @patch
-def with_clouds(self:PairedScenes, spec): # a `clouds.CloudSpec`
+def with_clouds(self:PairedScenes, spec, # a `clouds.CloudSpec`
+                over='error'): # real clouds over unknown ground: 'error', or 'add' lays the new clouds on top of them
     "The same pairs under clouds; the clear images stay at hand in `clear`"
-    clear = self.opt if self.clear is None else self.clear
+    real = _real_clouds(self)
+    if check_option('over', over, ('error','add')) == 'error' and real.any():
+        raise PairError('with_clouds', f'real clouds over {real.sum()} of {len(self)} samples, and no clear images',
+                        'pairs without cloud, or with `clear`',
+                        "Keep the real clouds and leave the spec out, or lay clouds on clouds with over='add'.")
+    ground = self.opt if self.clear is None else self.clear
     table = clouds.assign(spec, self.ids)
     alpha = _ours(clouds.cloud_opacity(spec, self.ids, self.size, table))
-    opt = _ours(clouds.compose(clear, alpha, shadow=spec.shadow))
-    return replace(self, opt=opt, clear=clear, alpha=alpha, kind=table.kind, cover=clouds.cover(alpha))
+    opt = _ours(clouds.compose(ground, alpha, shadow=spec.shadow))
+    if real.any(): return replace(self, opt=opt, **_added(self, alpha, table.kind))
+    return replace(self, opt=opt, clear=ground, alpha=alpha, kind=table.kind, cover=clouds.cover(alpha))
 
 # %% ../nbs/04_scenes.ipynb #a3432913
 @patch(as_prop=True)
@@ -342,7 +380,12 @@ def _random_split(labels, test, seed):
     return np.isin(np.arange(n), train_test_split(np.arange(n), test_size=test, random_state=derive_seed('split', seed) % 2**32, stratify=labels)[1])
 
 def _list_split(ids, test_ids):
-    wanted = set(map(str, test_ids if test_ids is not None else ()))
+    if isinstance(test_ids, (str, bytes)):
+        raise SplitError('test_ids', repr(test_ids), 'a list of ids', 'Read the file first, one id a line.')
+    names = tuple(map(str, _listed('test_ids', test_ids if test_ids is not None else (), 'the ids of the test side')))
+    wanted = set(names)
+    if (twice := _repeated(names)) is not None:
+        raise SplitError('test_ids', f'{twice!r} {names.count(twice)} times', 'every id once', 'Drop the repeated ids.')
     if not wanted: raise SplitError('test_ids', 'no ids', "the ids of the test side, for kind='list'", 'Read them from the list that came with the data.')
     if lost := sorted(wanted - set(ids)): raise SplitError('test_ids', f'{len(lost)} ids that are not in the set, the first {lost[0]!r}', f'ids like {ids[0]!r}', 'Write the list as the ids of the set are written.')
     return np.array([i in wanted for i in ids])
@@ -352,8 +395,14 @@ def _list_split(ids, test_ids):
 def _test_side(self:PairedScenes, kind, test, seed, min_train, min_test, tries, test_ids):
     "Boolean mask [N] of the test samples"
     check_option('kind', kind, ('random','groups','list'))
+    for name,v,least in (('min_train', min_train, 0), ('min_test', min_test, 0), ('tries', tries, 1),
+                         ('seed', seed, None)): check_whole(name, v, least)
+    if test_ids is not None and kind != 'list':
+        raise OptionError('test_ids', f'a list beside kind={kind!r}', "None, or kind='list'",
+                          "Pass kind='list', or leave the list out.")
     self._need(min_train + min_test)
-    if not 0 < test < 1: raise OptionError('test', test, 'a share between 0 and 1', 'Pass test=0.2 for one fifth.')
+    if not (isinstance(test, (int, float, np.floating)) and not isinstance(test, bool) and 0 < test < 1):
+        raise OptionError('test', test, 'a share between 0 and 1', 'Pass test=0.2 for one fifth.')
     if kind == 'groups' and self.groups is None: raise SplitError('groups', 'None', "every sample's scene of origin", "Give `groups`, or split with kind='random'.")
     if kind == 'groups': return _group_split(self.labels, self.groups, len(self.classes), test, seed, min_train, min_test, tries)
     t = _random_split(self.labels, test, seed) if kind == 'random' else _list_split(self.ids, test_ids)
@@ -373,6 +422,9 @@ def split(self:PairedScenes, kind='random', # 'random' (stratified), 'groups' (n
           test_ids=None): # ids of the test side, for 'list'
     "Training and test side"
     t = self._test_side(kind, test, seed, min_train, min_test, tries, test_ids)
+    if t.all() or not t.any():
+        raise SplitError(kind, f'{t.sum()} of {len(t)} samples for the test side', 'samples on both sides',
+                         'Change the share or the list, or gather more samples.')
     return self.subset(~t),self.subset(t)
 
 @patch
@@ -394,8 +446,14 @@ class SplitReport:
     def _repr_markdown_(self):
         return '|class|train|test|share of test|\n|---|---|---|---|\n' + '\n'.join(f'|{c}|{a}|{b}|{b/max(1, a+b):.2f}|' for c,a,b in self._rows()) + f'\n\nScenes of origin on both sides: {self.shared}'
 
+def _briefly(names): return ', '.join(names[:4]) + ', …'*(len(names) > 4)
+
 def split_report(train, test): # the two sides, labels as far as they are known
     "Class counts of both sides"
+    for name,s in (('train', train), ('test', test)): _a_set(name, s, PairedScenes)
+    if train.classes != test.classes:
+        raise LabelError('classes', f'{_briefly(test.classes)} on the test side',
+                         f'{_briefly(train.classes)}, as on the training side', 'Split one set, or join the two first.')
     shared = None if train.groups is None or test.groups is None else len(set(train.groups) & set(test.groups))
     return SplitReport(train.classes, tuple(train.counts.tolist()), tuple(test.counts.tolist()), shared)
 
@@ -408,7 +466,11 @@ def label_budget(self:PairedScenes, n=20, # labels of every class
                  ) -> np.ndarray: # indices of L, sorted
     "Choose the labelled subset L"
     if file is not None: return self._listed(file)
+    n,seed = check_whole('n', n, 1),check_whole('seed', seed)
     if check_option('short', short, ('error','cap')) == 'error': self._need(n)
+    if not self.counts.any():
+        raise BudgetError('labels', f'{len(self)} samples without a label', 'some to choose from',
+                          'Label a few, and pass file=.')
     order = np.argsort(hash_ids(self.ids, 'labels', seed))
     return np.sort(np.concatenate([order[self.labels[order] == k][:n] for k in range(len(self.classes))]))
 
@@ -417,13 +479,21 @@ def read_labels(path, # CSV with the columns `id` and `label`
                 classes # names, in the order of the labels
                ) -> dict: # id -> label, a whole number
     "Labels that were given by hand"
-    try: text = Path(path).read_text(encoding='utf-8-sig') # a spreadsheet's byte-order mark is no part of the first column's name
-    except (OSError, UnicodeDecodeError) as e: raise UnreadableFile(path, getattr(e, 'strerror', None) or e, 'a CSV file in UTF-8', 'Check the path, and save the table as CSV.') from e
-    rows = list(csv.DictReader(text.splitlines()))
+    path = as_path(path)
+    try: text = path.read_text(encoding='utf-8-sig') # without a spreadsheet's byte-order mark
+    except (OSError, ValueError) as e:
+        raise UnreadableFile(path, getattr(e, 'strerror', None) or e, 'a CSV file in UTF-8',
+                             'Check the path, and save the table as CSV in UTF-8.') from e
+    try: rows = list(csv.DictReader(io.StringIO(text, newline='')))
+    except csv.Error as e: raise UnreadableFile(path, e, 'a CSV file',
+                                                'Save the table as CSV, with a comma between the columns.') from e
     if not rows or not {'id','label'} <= set(rows[0]): raise LabelError(path, f'columns {", ".join(map(str, rows[0])) if rows else "of no row"}', 'the columns id and label, and a row for every label', 'Write it with explain.write_labels, or name the columns so.')
     out,number = {},{c:k for k,c in enumerate(classes)}
     for line,r in enumerate(rows, 2):
         if r['label'] not in number: raise LabelError(f'{path}, row {line}', repr(r['label']), f'one of {", ".join(classes)}', 'Write the class as the set does.')
+        if not (r['id'] or '').strip():
+            raise LabelError(f'{path}, row {line}', 'no id', 'the id of a sample',
+                             'Write the id as the set does, or drop the row.')
         if out.setdefault(r['id'], number[r['label']]) != number[r['label']]: raise LabelError(f'{path}, row {line}', f'{r["label"]} for {r["id"]!r}, which was {classes[out[r["id"]]]} above', 'one label an id', 'Keep the right one of the two.')
     return out
 
@@ -433,7 +503,7 @@ def _in_file(self:PairedScenes, file):
     "Indices and labels that a file lists"
     given,at = read_labels(file, self.classes),{s:i for i,s in enumerate(self.ids)}
     if lost := [i for i in given if i not in at]: raise LabelError(file, f'{len(lost)} ids that are not in the set, the first {lost[0]!r}', f'ids like {self.ids[0]!r}' if self.ids else 'ids of the set', 'Label the training side of the split, with the ids of the set.')
-    idx = np.array(sorted(at[i] for i in given))
+    idx = np.array(sorted(at[i] for i in given), int)
     return idx,np.array([given[self.ids[i]] for i in idx])
 
 @patch
@@ -448,20 +518,53 @@ def _listed(self:PairedScenes, file):
     idx,given = self._in_file(file)
     if len(bad := idx[self.labels[idx] != given]):
         i = bad[0]
-        name = lambda k: self.classes[k] if k >= 0 else 'no label'
-        raise LabelError(file, f'{name(given[idx == i][0])} for {self.ids[i]!r}, and {len(bad) - 1} more that differ from the set', f"the set's own: {name(self.labels[i])}", 'Take the labels of the file first: pairs.with_labels(file).')
+        said,own = ((*self.classes, 'no label')[k] for k in (given[idx == i][0], self.labels[i]))
+        raise LabelError(file, f'{said} for {self.ids[i]!r}, and {len(bad) - 1} more that differ from the set',
+                         f"the set's own: {own}", 'Take the labels of the file first: pairs.with_labels(file).')
     return idx
 
 # %% ../nbs/04_scenes.ipynb #3cbaa709
+def _check_sides(train, test):
+    for name,s in (('train', train), ('test', test)):
+        if not isinstance(s, PairedScenes):
+            raise PairError(name, f'a {type(s).__name__}', 'PairedScenes', 'Split a set of pairs.')
+    if train.classes != test.classes:
+        raise LabelError('test', f'the classes {_briefly(test.classes)}', f'{_briefly(train.classes)}, in this order',
+                         'Split one set, or join the two first.')
+    for name in ('pols','sar_units','opt_units'):
+        a,b = getattr(train, name),getattr(test, name)
+        if a != b: raise UnitsError(f'test.{name}', b, f'{a}, as in training', 'Convert one side, or split one set.')
+    if both := set(train.ids) & set(test.ids):
+        raise SplitError('test', f'{len(both)} samples of the training side, for instance {min(both)!r}',
+                         'sides that share nothing', 'Split one set, or drop them from one side.')
+
+def _check_labelled(labelled, train):
+    idx = _rows(labelled, len(train))
+    if (idx < 0).any():
+        raise OptionError('labelled', idx.min(), 'indices from 0', 'Pass what label_budget returned for this side.')
+    if len(np.unique(idx)) < len(idx):
+        raise BudgetError('labelled', f'{len(idx) - len(np.unique(idx))} indices twice', 'every sample once',
+                          'Pass what label_budget returned for this side.')
+    bare = idx[train.labels[idx] < 0]
+    if len(bare):
+        raise LabelError('labelled', f'{len(bare)} samples without a label, the first {train.ids[bare[0]]!r}',
+                         'labelled samples', 'Label them first: pairs.with_labels(file).')
+    return _ours(idx.copy())
+
+# %% ../nbs/04_scenes.ipynb #1cad7caa
 class Task:
     "A source, a target domain with labels on L alone, and a test set"
-    def __init__(self, source: SceneSet, # cloud-free, labelled
+    def __init__(self, source: SceneSet, # cloud-free, labelled; None where no network needs it
                  train: PairedScenes, # labels given in full, hidden off L
-                 test: PairedScenes,
+                 test: PairedScenes, # of the same classes, polarisations and units
                  labelled: np.ndarray, # indices of L in `train`
                  seed=0): # training seed of everything that is trained on this task
-        self.source,self.test,self.seed = source,test,seed
-        self.labelled,self._truth = np.asarray(labelled, int),train.labels.copy()
+        if not (source is None or isinstance(source, SceneSet)):
+            raise PairError('source', f'a {type(source).__name__}', 'a SceneSet',
+                            'Build SceneSet(images=, labels=, classes=, ids=).')
+        _check_sides(train, test)
+        self.source,self.test,self.seed = source,test,check_whole('seed', seed)
+        self.labelled,self._truth = _check_labelled(labelled, train),train.labels
         hidden = np.full(len(train), -1)
         hidden[self.labelled] = train.labels[self.labelled]
         self.train = replace(train, labels=hidden)
@@ -470,7 +573,11 @@ class Task:
     def unlabelled(self): return np.flatnonzero(self.train.labels < 0)
     @property
     def classes(self): return self.train.classes
-    def __repr__(self): return f'Task: {len(self.source)} source scenes of {len(self.source.classes)} classes → {len(self.train)} training pairs ({len(self.labelled)} labelled), {len(self.test)} test pairs of {len(self.classes)} classes, seed {self.seed}'
+    def __repr__(self):
+        source = 'no source'
+        if self.source is not None: source = f'{len(self.source)} source scenes of {len(self.source.classes)} classes'
+        train = f'{len(self.train)} training pairs ({len(self.labelled)} labelled)'
+        return f'Task: {source} → {train}, {len(self.test)} test pairs of {len(self.classes)} classes, seed {self.seed}'
 
 # %% ../nbs/04_scenes.ipynb #9b3d285d
 def make_task(source: SceneSet, pairs: PairedScenes, # clear pairs, or already under clouds
@@ -480,9 +587,77 @@ def make_task(source: SceneSet, pairs: PairedScenes, # clear pairs, or already u
               seed=0, # draws split, L and training
               **split_args) -> Task:
     "Clouds, split and label budget in the order the protocol gives them"
+    _a_set('pairs', pairs, PairedScenes)
     if spec is not None: pairs = pairs.with_clouds(spec)
     train,test = pairs.split(split, seed=seed, **{'min_train':per_class, **split_args})
     return Task(source, train, test, train.label_budget(per_class, seed=seed), seed)
+
+# %% ../nbs/04_scenes.ipynb #693a1652
+def _one_kind(sets):
+    sets = _listed('sets', sets, 'sets of one kind')
+    if not sets or not all(isinstance(s, _Set) and type(s) is type(sets[0]) for s in sets):
+        raise PairError('sets', ', '.join(type(s).__name__ for s in sets) or 'none', 'sets of one kind',
+                        'Pass a list of SceneSet, or of PairedScenes.')
+    arrays = [k for k,v in sets[0]._content().items() if isinstance(v, np.ndarray)]
+    for i,s in enumerate(sets):
+        for k in ('pols','sar_units'):
+            if getattr(s, k, None) != getattr(sets[0], k, None):
+                raise UnitsError(f'sets[{i}].{k}', getattr(s, k), f'{getattr(sets[0], k)}, as in the first',
+                                 'Convert one of them.')
+        for k in PER_SAMPLE:
+            if (getattr(s, k, None) is None) != (getattr(sets[0], k, None) is None):
+                raise PairError(f'sets[{i}].{k}', 'known to some of the sets', 'known to all, or to none',
+                                f'Forget it where it is known, with replace(s, {k}=None), or give it to all.')
+        for k in arrays:
+            a,b = getattr(s, k),getattr(sets[0], k)
+            if (a.dtype, a.shape[1:]) != (b.dtype, b.shape[1:]):
+                raise ShapeError(f'sets[{i}].{k}', f'{a.dtype} {list(a.shape[1:])}',
+                                 f'{b.dtype} {list(b.shape[1:])}, as in the first',
+                                 'Cut them to one size, in one type.')
+    return sets
+
+def _joint_classes(sets, classes):
+    names = _classes(sets[0].classes if classes is None else classes)
+    for i,s in enumerate(sets):
+        odd = [c for c in s.classes if c not in names]
+        if classes is None: odd += [c for c in names if c not in s.classes]
+        if odd:
+            raise LabelError(f'sets[{i}].classes', f'{_briefly(s.classes)}; {odd[0]!r} is not everywhere',
+                             f'{_briefly(names)}, in any order',
+                             'Correct the name, or list all classes of the result with classes=.')
+    return names
+
+def join(sets, # of one kind, one size, with one set of polarisations and units
+         names=None, # one for each set, put before its ids and scenes of origin: 'north' makes 'north-12' of '12'
+         classes=None # names of the result, in the order of its labels; None: every set knows the same, in any order
+        ):
+    "Several sets as one"
+    sets = _one_kind(sets)
+    known,before = _joint_classes(sets, classes),[''] * len(sets)
+    if names is not None: before = [f'{n}-' for n in _ids(names, len(sets))]
+    groups = _joint_groups(sets, names, before)
+    arrays = {k:_ours(np.concatenate([getattr(s, k) for s in sets])) for k,
+              v in sets[0]._content().items() if isinstance(v, np.ndarray) and k != 'labels'}
+    labels = np.concatenate([np.array([*map(known.index, s.classes), -1])[s.labels] for s in sets])
+    ids = [f'{b}{i}' for s,b in zip(sets, before) for i in s.ids]
+    if (twice := _repeated(ids)) is not None:
+        raise PairError('ids', f'{twice!r} in several sets', 'a name of its own for every sample',
+                        "Pass names=('north','south'), one for each set.")
+    same = {k:getattr(sets[0], k) for k in ('crs','transform') if hasattr(sets[0], k)}
+    same = {k:v if all(getattr(s, k) == v for s in sets) else None for k,v in same.items()}
+    skipped = {f'{b}{k}':v for s,b in zip(sets, before) for k,v in s.skipped.items()}
+    return replace(sets[0], **arrays, **groups, **same, labels=labels, classes=known, ids=ids, skipped=skipped,
+                   report=None)
+
+# %% ../nbs/04_scenes.ipynb #79724495
+def _joint_groups(sets, names, before):
+    if getattr(sets[0], 'groups', None) is None: return {}
+    shared = [g for g,k in Counter(g for s in sets for g in set(s.groups)).items() if k > 1]
+    if shared and names is None:
+        raise PairError('groups', f'{shared[0]!r} in several sets', 'scenes of origin that are one place each',
+                        "Pass names=('north','south'), one for each set.")
+    if names is None: return dict(groups=[g for s in sets for g in s.groups])
+    return dict(groups=[f'{b}{g}' for s,b in zip(sets, before) for g in s.groups])
 
 # %% ../nbs/04_scenes.ipynb #a9a851b2
 _OURS = 'meta.json','*.npy' # what a saved set's folder holds
@@ -514,6 +689,7 @@ def set_meta(s, # the set
     notes = {k:_plain_note(getattr(s, k)) for k in NOTES}
     return dict(kind=type(s).__name__, fingerprint=fingerprint, sizes=sizes, fields=rest, ranges=ranges, notes=notes)
 
+# %% ../nbs/04_scenes.ipynb #bde671bf
 @patch
 def save(self:_Set, path): # folder to write; a set that is there is replaced, anything else is refused
     "Write the set atomically"
@@ -530,8 +706,11 @@ def save(self:_Set, path): # folder to write; a set that is there is replaced, a
 def load(cls:_Set, path): # folder written by `save`
     "Open a saved set: memory maps, sizes checked"
     path = as_path(path)
-    if not (path/'meta.json').is_file(): raise StoreError(path, 'no meta.json', f'a folder written by {cls.__name__}.save', 'Check the path, or build the set again.')
-    try: return _load(cls, path, json.loads((path/'meta.json').read_text(encoding='utf-8')))
+    try:
+        if not (path/'meta.json').is_file():
+            raise StoreError(path, 'no meta.json', f'a folder written by {cls.__name__}.save',
+                             'Check the path, or build the set again.')
+        return _load(cls, path, json.loads((path/'meta.json').read_text(encoding='utf-8')))
     except (StoreError, NotFiniteError, UnitsError): raise
     except Exception as e: raise StoreError(path, f'content that can not be read ({type(e).__name__}: {e})'.replace('\n', ' '), f'a folder written by {cls.__name__}.save', 'The copy is torn: copy it again, or build the set again.') from e # JSON, NumPy's headers and the set's fields each fail in their own ways
 
@@ -543,6 +722,7 @@ def _check_meta(cls, path, meta):
     strange = {*meta['fields'], *(Path(f).stem for f in meta['sizes'])} - {f.name for f in fields(cls) if f.name not in NOTES}
     if strange: raise StoreError(path/'meta.json', f'the field {sorted(strange)[0]!r}', f'fields of a {cls.__name__}', 'It was written by a later version, or by something else.')
 
+# %% ../nbs/04_scenes.ipynb #ba84d154
 def _opened(folder, name, size):
     "One array of a saved set, as a memory map"
     f = folder/name
@@ -586,14 +766,23 @@ def channels(s, # `PairedScenes`, or `SceneSet`
              idx=slice(None)) -> torch.Tensor: # float32 [B,C,H,W], C = 3 or 6
     "The input channels of samples `idx`, not normalised"
     check_option('modality', modality, MODALITIES)
+    _a_set('s', s)
+    if not isinstance(idx, slice): idx = _rows(idx, len(s))
+    if isinstance(s, SceneSet) and modality == 'sar':
+        raise PairError('modality', "'sar' of a SceneSet", "'opt'", 'Optical scenes hold no radar images.')
     if isinstance(s, SceneSet): return _opt(s.images[idx])
-    sar = lambda: torch.from_numpy(np.ascontiguousarray(sar_channels(np.asarray(s.sar[idx], np.float32), s.pols)))
-    if modality == 'both': return torch.cat([_opt(s.opt[idx]), sar()], 1)
-    return _opt(s.opt[idx]) if modality == 'opt' else sar()
+    if modality == 'both': return torch.cat([_opt(s.opt[idx]), _sar(s, idx)], 1)
+    return _opt(s.opt[idx]) if modality == 'opt' else _sar(s, idx)
+
+def _sar(s, idx):
+    return torch.from_numpy(np.ascontiguousarray(sar_channels(np.asarray(s.sar[idx], np.float32), s.pols)))
 
 # %% ../nbs/04_scenes.ipynb #2dd6420d
 def channel_stats(s, modality='both', chunk=32) -> dict: # {'mean': [C], 'std': [C]}
     "Mean and standard deviation of each channel over a set"
+    _a_set('s', s)
+    if not len(s): raise BudgetError('s', 'an empty set', 'samples to measure', 'Check what was left of it.')
+    check_whole('chunk', chunk, 1)
     n,sx,sxx = 0,0,0
     for i in range(0, len(s), chunk):
         x = channels(s, modality, slice(i, i+chunk)).flatten(2)
@@ -629,6 +818,10 @@ def leakage(pairs:PairedScenes, # labelled, with `groups`
     "Compare random with scene-disjoint splits"
     from sklearn.metrics import balanced_accuracy_score
     from sklearn.neighbors import KNeighborsClassifier
+    _a_set('pairs', pairs, PairedScenes)
+    seeds = _listed('seeds', seeds, 'seeds of the splits')
+    if not seeds: raise OptionError('seeds', 'none', 'at least one', 'Pass seeds=range(5).')
+    if pairs.groups is None: raise SplitError('groups', 'None', "every sample's scene of origin", 'Give `groups`.')
     f,y,g,score,shared = _features(pairs),pairs.labels,np.asarray(pairs.groups),{},[]
     for kind in ('groups','random'):
         for seed in seeds:
@@ -639,6 +832,28 @@ def leakage(pairs:PairedScenes, # labelled, with `groups`
     return Leakage(tuple(score['random']), tuple(score['groups']), float(np.mean(shared)), 1/len(pairs.classes))
 
 # %% ../nbs/04_scenes.ipynb #985eeada
+def _check_stats(s, modality, stats):
+    "Means and deviations [C], one for each channel"
+    n = 3 if isinstance(s, SceneSet) or modality != 'both' else 6
+    if not isinstance(stats, dict) or not {'mean','std'} <= set(stats):
+        raise OptionError('stats', f'a {type(stats).__name__}', "{'mean': [C], 'std': [C]}",
+                          'Pass what channel_stats returned.')
+    try: mean,std = (torch.tensor(stats[k], dtype=torch.float32) for k in ('mean','std'))
+    except (TypeError, ValueError) as e: raise OptionError('stats', e, "{'mean': [C], 'std': [C]}",
+                                                           'Pass what channel_stats returned.') from e
+    if mean.shape != (n,) or std.shape != (n,):
+        raise ShapeError('stats', f'{list(mean.shape)} means and {list(std.shape)} deviations',
+                         f'{n}, one for each channel of {modality!r}',
+                         'Pass what channel_stats returned for this modality.')
+    if not (mean.isfinite().all() and std.isfinite().all()):
+        raise NotFiniteError('stats', f'{mean.tolist()} and {std.tolist()}', 'numbers',
+                             'Measure them again: channel_stats(s, modality).')
+    if (std <= 0).any():
+        raise OptionError('stats', f'a deviation of {std.min():g}', 'deviations above 0',
+                          'Measure them again: channel_stats(s, modality).')
+    return mean.view(1,-1,1,1),std.view(1,-1,1,1)
+
+# %% ../nbs/04_scenes.ipynb #b457eb88
 class Batches:
     "Normalised batches of one modality, on a device"
     def __init__(self, s, # `SceneSet` or `PairedScenes`
@@ -646,10 +861,13 @@ class Batches:
                  stats, # of `channel_stats`
                  comp:Compute,
                  limit=8<<30): # bytes that may live on the device
-        self.s,self.modality,self.comp = s,modality,comp
-        self.mean,self.std = (torch.tensor(stats[k]).view(1,-1,1,1) for k in ('mean','std'))
+        _a_set('s', s)
+        self.s,self.modality,self.comp = s,check_option('modality', modality, MODALITIES),comp
+        if not len(s): raise BudgetError('s', 'an empty set', 'samples', 'Check what was left of it.')
+        self.mean,self.std = _check_stats(s, modality, stats)
+        check_real('limit', limit, 0)
         self.dtype = torch.bfloat16 if comp.precision == 'bf16' else torch.float32
-        h,w = s.images.shape[2:] if isinstance(s, SceneSet) else s.size
+        h,w = s.size
         small = len(s)*self.mean.numel()*h*w*self.dtype.itemsize <= limit
         self.x = torch.empty(len(s), h, w, self.mean.numel(), dtype=self.dtype, device=comp.device) if small else None
         self.ready = torch.zeros(len(s), dtype=torch.bool) # samples already in `x`
@@ -657,7 +875,7 @@ class Batches:
     def __len__(self): return len(self.s)
     def __call__(self, idx): # indices [B] -> [B,C,H,W], channels last
         "The batch `idx`"
-        idx = torch.as_tensor(idx).cpu()
+        idx = torch.from_numpy(_rows(idx, len(self)))
         if self.x is None: return self._make(idx.numpy()).permute(0,3,1,2)
         new = idx[~self.ready[idx]]
         if len(new): self.x[new.to(self.x.device)],self.ready[new] = self._make(new.numpy()),True
@@ -668,6 +886,11 @@ def augment(x: torch.Tensor, # [B,C,H,W]
             g: torch.Generator # on the CPU, so that every device draws the same views
            ) -> torch.Tensor: # one of the eight flips and quarter turns of each sample
     "Random dihedral view of every sample of a batch"
+    if not isinstance(x, torch.Tensor) or x.ndim != 4:
+        raise ShapeError('x', f'a {type(x).__name__} {list(getattr(x, "shape", ()))}', 'a tensor [B,C,H,W]',
+                         'Stack the images.')
+    if not isinstance(g, torch.Generator):
+        raise OptionError('g', f'a {type(g).__name__}', 'a torch.Generator', 'Pass torch.Generator().manual_seed(0).')
     flips = torch.rand(3, len(x), generator=g) < 0.5
     view = flips[0]*1 + flips[1]*2 + flips[2]*4*(x.shape[-1] == x.shape[-2])
     out = torch.empty_like(x, memory_format=torch.channels_last)

@@ -163,7 +163,7 @@ def _epoch(m, opt, batches, rows, loss, cfg, epoch, name, bar):
             opt.step()
             for k,v in {'loss':l, **extra}.items(): sums[k] = sums.get(k, 0) + torch.as_tensor(v).detach().float()*len(r)
             bar.update(len(r))
-    return _means(sums, sum(map(len, todo)), bar.desc, epoch) | dict(steps=len(todo))
+    return _means(sums, sum(map(len, todo)), getattr(bar, 'desc', 'training'), epoch) | dict(steps=len(todo))
 
 def _means(sums, n, what, epoch):
     out = {k:float(v)/n for k,v in sums.items()}
@@ -253,7 +253,7 @@ def _image_steps(nets, opt, step, cfg, comp, todo, steps, seed, bar):
                 now['critic'] = move(said)
             for k,v in now.items(): sums[k] = sums.get(k, 0) + torch.as_tensor(v).detach().float()
             bar.update(cfg.batch)
-    return _means(sums, len(todo), bar.desc, todo[0]//cfg.every) | dict(steps=len(todo))
+    return _means(sums, len(todo), getattr(bar, 'desc', 'training'), todo[0]//cfg.every) | dict(steps=len(todo))
 
 # %% ../nbs/11_train.ipynb #632b51f9
 def lsgan(opinions:torch.Tensor, # of a critic, one a window

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PRESETS', 'SOURCE', 'STUDENT', 'MODES', 'Config', 'Predictor', 'inputs_of', 'trained', 'train_network', 'load_source',
            'pretrain', 'adapt_network', 'radar_only', 'adapt_on', 'adapt', 'cached_logits', 'bank', 'pseudo_labels',
-           'distil', 'target_rows', 'regulated', 'watched', 'train_target', 'teachers', 'check_task', 'irm_transfer',
+           'distil', 'target_rows', 'regulated', 'monitored', 'train_target', 'teachers', 'check_task', 'irm_transfer',
            'Front', 'front_images', 'seen_through', 'finetune_behind', 'evaluate', 'tidy']
 
 # %% ../nbs/14_transfer.ipynb #78b458b6
@@ -104,7 +104,7 @@ def check(self:Predictor, s): # `SceneSet` or `PairedScenes`
     "A named error where samples aren't what this network was trained to read"
     if isinstance(s, SceneSet) and self.modality != 'opt': raise PairError('samples', 'optical scenes alone', f'pairs, for a network on {self.modality}', 'Pass PairedScenes.')
     for k,v in inputs_of(s, self.modality).items():
-        if self.inputs and self.inputs[k] != v: raise UnitsError(k, v, f'{self.inputs[k]}, which this network was trained on', 'Convert the images, or train a network on images like these.')
+        if self.inputs and self.inputs.get(k, v) != v: raise UnitsError(k, v, f'{self.inputs[k]}, which this network was trained on', 'Convert the images, or train a network on images like these.')
     if (s.labels >= 0).any() and tuple(s.classes) != tuple(self.classes):
         raise LabelError('classes', ', '.join(s.classes), f'{", ".join(self.classes)}, in this order', 'Renumber the labels in the order of the predictor, or hide them (-1) where it meets other classes.')
 
@@ -259,7 +259,7 @@ def regulated(teachers, # logits of f_S, f'_Opt and f'_SAR on the training side,
     "F2's loss on a task"
     return RegulatedLoss(*teachers, cfg.irm, cfg.normalize, task.train.labels if cfg.distil_on == 'train' else None)
 
-def watched(teachers, task:Task, cfg:Config) -> dict:
+def monitored(teachers, task:Task, cfg:Config) -> dict:
     "What is watched of F2, and how often"
     rows = target_rows(task, cfg)
     return dict(monitor=ModalityMonitor(teachers[1][rows], teachers[2][rows]), monitor_every=cfg.monitor_every)
@@ -268,7 +268,7 @@ def train_target(f_S:Predictor, f_opt:Predictor, f_sar:Predictor, # the three te
                  task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
     "f_T, eqs. (3)-(8)"
     opinions = [bank(p, task.train, store, comp) for p in (f_S, f_opt, f_sar)]
-    return store(train_network, f'F2-{cfg.irm}', Architecture(STUDENT), task.train, 'both', target_rows(task, cfg), regulated(opinions, task, cfg), cfg.target, (task.seed, 'F2'), comp, **watched(opinions, task, cfg))
+    return store(train_network, f'F2-{cfg.irm}', Architecture(STUDENT), task.train, 'both', target_rows(task, cfg), regulated(opinions, task, cfg), cfg.target, (task.seed, 'F2'), comp, **monitored(opinions, task, cfg))
 
 # %% ../nbs/14_transfer.ipynb #3f30e484
 def teachers(task:Task, cfg:Config, store:Store, comp:Compute) -> tuple: # (f_S, f'_Opt, f'_SAR)

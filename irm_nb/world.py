@@ -473,7 +473,7 @@ def _index(n, indices):
 # %% ../nbs/05_world.ipynb #bfd79732
 def _make(domain, painters, shares, n, seed, indices, workers, pixel, sensor):
     "Draw labels, then paint and sense every class in chunks"
-    index = _index(n, indices)
+    index,seed,workers = _index(n, indices),check_whole('seed', seed),check_whole('workers', workers, 1)
     keys,scene = hash_ids(index.tolist(), domain, seed),hash_ids((index//PER_SCENE).tolist(), domain, 'scene', seed)
     labels,out = pick(keys, shares),{}
     def job(k, at):

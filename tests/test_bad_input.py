@@ -1,5 +1,5 @@
 "Bad input of many kinds: each gives the named error or a counted skip, never a library's traceback, and nothing half-written stays behind."
-import itertools, json, os, shutil, unicodedata, warnings
+import dataclasses, itertools, json, os, shutil, unicodedata, warnings
 from pathlib import Path
 
 import numpy as np, pytest
@@ -10,7 +10,7 @@ from irm_nb.core import *
 from irm_nb.clouds import CloudSpec, cloud_bank, compose, opacity_from_pairs
 from irm_nb.datasets import *
 from irm_nb.raster import *
-from irm_nb.regions import region
+from irm_nb.regions import region, write_patches
 from irm_nb.scenes import PairedScenes, SceneSet
 
 # --- tiny good inputs -------------------------------------------------------------------------------
@@ -161,6 +161,17 @@ def write_over_a_folder(d):
 @kind(OutputError, 'out.tif')
 def write_with_an_unknown_crs(d): return lambda: write_raster(d/'out.tif', OPT, 'EPSG:999999', Affine.identity())
 
+@kind(OptionError, 'nodata')
+def describe_with_true_for_nodata(d): return lambda p=geo(d/'in'/'a.tif', OPT): describe(p, nodata=True)
+@kind(OptionError, 'kind')
+def describe_as_an_unknown_kind(d): return lambda p=geo(d/'in'/'a.tif', OPT): describe(p, kind='radar')
+@kind(None)
+def palette_of_16_bits(d):
+    import rasterio
+    with rasterio.open(d/'in'/'p.tif', 'w', driver='GTiff', width=4, height=4, count=1, dtype='uint16', photometric='palette') as f:
+        f.write(np.full((1,4,4), 999, np.uint16)); f.write_colormap(1, {i:(i%256,0,0,255) for i in range(1000)})
+    return lambda: read_image(d/'in'/'p.tif')
+
 # regions
 @kind(UnreadableFile, 's1.tif')
 def region_without_radar(d): return cutting(d, s1=d/'in'/'no'/'s1.tif')
@@ -226,6 +237,105 @@ def region_below_a_file(d): return cutting(d, out=junk(d/'in'/'file', 9)/'out')
 def region_over_a_torn_note(d):
     text(d/'in'/'out'/'region.json', '{"key": "ab')
     return cutting(d, out=d/'in'/'out')
+# what regions refuse rather than guess
+LIN = 10**(SAR/10)
+def odd(d, x=None, **kw): return geo(d/'in'/'odd.tif', OPT if x is None else x, **kw)
+def scaled(path, scales, offsets):
+    import rasterio
+    with rasterio.open(path, 'r+') as f: f.scales,f.offsets = scales,offsets
+    return path
+def polygons(d, geometry, properties=None, **top):
+    feature = dict(type='Feature', properties={'class':'lake'} if properties is None else properties, geometry=geometry)
+    return text(d/'in'/'labels.json', json.dumps(dict(type='FeatureCollection', features=[feature], **top)))
+def ring(*points): return dict(type='Polygon', coordinates=[list(points)])
+GROUND = ring([4,51], [5,51], [5,52], [4,52], [4,51])
+
+@kind(UnitsError, 'odd.tif')
+def region_of_amplitude_or_power(d): return cutting(d, s1=odd(d, LIN**.5, names=('VV','VH')))
+@kind(None)
+def region_of_amplitude(d): return cutting(d, s1=odd(d, LIN**.5, names=('VV','VH')), sar_units='amplitude')
+@kind(UnitsError, 'odd.tif')
+def region_of_power_told_as_db(d): return cutting(d, s1=odd(d, LIN), sar_units='dB')
+@kind(UnitsError, 'odd.tif')
+def region_of_db_told_as_power(d): return cutting(d, s1=odd(d, SAR), sar_units='linear')
+@kind(UnitsError, 'odd.tif')
+def region_of_int16_told_as_8_bits(d): return cutting(d, s1=odd(d, (SAR*100).astype(np.int16)), sar_units='stretch8')
+@kind(UnitsError, 'odd.tif')
+def region_of_complex_radar(d): return cutting(d, s1=odd(d, SAR.astype(np.complex64)), sar_units='dB')
+@kind(UnitsError, 'odd.tif')
+def region_of_16_bits_told_as_8(d): return cutting(d, s2=odd(d), opt_units='optical8')
+@kind(UnitsError, 'odd.tif')
+def region_with_an_offset_that_may_be_due(d): return cutting(d, s2=odd(d, OPT + np.uint16(1000)))
+@kind(None)
+def region_with_an_offset_that_is_said(d): return cutting(d, s2=odd(d, OPT + np.uint16(1000)), offset=-1000)
+@kind(OptionError, 'offset')
+def region_with_an_offset_of_fractions(d): return cutting(d, s2=odd(d, (OPT/1e4).astype(np.float32)), offset=-1000)
+@kind(UnitsError, 'odd.tif')
+def region_with_three_scales(d): return cutting(d, s2=scaled(odd(d), (1e-4,1e-4,2e-4), (0,0,0)))
+@kind(UnitsError, 'odd.tif')
+def region_with_two_offsets_in_a_tag(d): return cutting(d, s2=odd(d, tags={'BOA_ADD_OFFSET':'-1000, 0'}))
+@kind(ShapeError, 'odd.tif')
+def region_with_infrared_for_red(d): return cutting(d, s2=odd(d, names=('B08','B04','B03')))
+@kind(ShapeError, 'odd.tif')
+def region_with_an_order_that_names_deny(d): return cutting(d, s2=odd(d, names=('B02','B03','B04')), order='RGB')
+@kind(ShapeError, 'odd.tif')
+def region_with_pols_that_names_deny(d): return cutting(d, s1=odd(d, SAR[::-1], names=('VH','VV')), pols=('VV','VH'))
+@kind(ShapeError, 'odd.tif')
+def region_with_one_file_for_three_bands(d): return cutting(d, s2=dict.fromkeys(('B04','B03','B02'), odd(d)))
+@kind(PairError, 'B04.tif')
+def region_with_two_files_of_one_band(d):
+    files = [geo(d/'in'/k/f'{b}.tif', OPT[i:i+1]) for k in 'ab' for i,b in enumerate(('B04','B03','B02'))]
+    return cutting(d, s2=files)
+@kind(UnitsError, 'B02.tif')
+def region_of_bands_in_two_units(d):
+    files = [geo(d/'in'/f'{b}.tif', OPT[i:i+1]/np.float32(1e4 if i == 2 else 1)) for i,b in enumerate(('B04','B03','B02'))]
+    return cutting(d, s2=files)
+@kind(None)
+def region_of_angle_vv_and_vh(d): return cutting(d, s1=odd(d, np.concatenate([40 + SAR[:1]/9, SAR]), names=('angle','Sigma0_VV_db','Sigma0_VH_db')))
+@kind(None)
+def region_of_pols_in_small_letters(d): return cutting(d, pols=('vv','vh'))
+@kind(OptionError, 'cloud_scheme')
+def region_with_codes_of_an_unknown_scheme(d): return cutting(d, cloud_mask=odd(d, CODES*4))
+@kind(None)
+def region_with_codes_that_are_said(d): return cutting(d, cloud_mask=odd(d, CODES*4), cloud_scheme={4})
+@kind(OptionError, 'cloud_threshold')
+def region_with_percent_beside_fractions(d): return cutting(d, cloud_mask=odd(d, (CODES/2).astype(np.float32)), cloud_threshold=40)
+@kind(OptionError, 'cloud_threshold')
+def region_with_a_fraction_beside_percent(d): return cutting(d, cloud_mask=odd(d, CODES*90), cloud_threshold=.4)
+@kind(LabelError, 'odd.tif')
+def region_with_a_coloured_map(d): return cutting(d, labels=odd(d, np.repeat(CODES, 4, 0), photometric='RGB', alpha='yes'))
+@kind(LabelError, 'labels.json')
+def region_with_a_misspelt_class(d): return cutting(d, labels=polygons(d, GROUND), classes=['lake','wod'])
+@kind(LabelError, 'labels.shp')
+def region_with_a_shapefile(d): return cutting(d, labels=junk(d/'in'/'labels.shp', 9))
+@kind(LabelError, 'labels.json')
+def region_with_a_curved_polygon(d): return cutting(d, labels=polygons(d, dict(type='CurvePolygon', geometries=[dict(type='CircularString', coordinates=[])])))
+@kind(UnreadableFile, 'labels.json')
+def region_with_text_for_coordinates(d): return cutting(d, labels=polygons(d, ring(['4','51'], ['5','51'], ['5','52'])))
+@kind(UnreadableFile, 'labels.json')
+def region_with_null_for_coordinates(d): return cutting(d, labels=polygons(d, ring([None,None], [5,51], [5,52])))
+@kind(UnreadableFile, 'labels.json')
+def region_with_nan_for_a_coordinate(d): return cutting(d, labels=polygons(d, ring([float('nan'),51], [5,51], [5,52])))
+@kind(UnreadableFile, 'labels.json')
+def region_with_a_coordinate_of_400_digits(d): return cutting(d, labels=polygons(d, ring([10**400,51], [5,51], [5,52])))
+@kind(PairError, 'labels.json')
+def region_with_metres_called_degrees(d): return cutting(d, labels=polygons(d, ring([600000,5700000], [600100,5700000], [600100,5699000])))
+@kind(OptionError, 'nodata')
+def region_with_a_word_for_nodata(d): return cutting(d, nodata='zero')
+@kind(OutputError, 'out')
+def region_over_a_region_with_more_in_it(d):
+    cutting(d)()
+    text(d/'out'/'thesis.txt', 'three years')
+    return cutting(d, size=16, overwrite=True)
+@kind(OptionError, 'id')
+def patches_that_would_leave_their_folder(d):
+    p = dataclasses.replace(cutting(d)(), ids=[f'../../x-r{i:05}c00000' for i in range(16)])
+    return lambda: write_patches(p, d/'in'/'tiffs', progress=False)
+@kind(OutputError, 'tiffs')
+def patches_over_a_folder_of_somebody_else(d):
+    text(d/'in'/'tiffs'/'thesis.txt', 'three years')
+    p = cutting(d)()
+    return lambda: write_patches(p, d/'in'/'tiffs', progress=False)
 @kind(None)
 def space_and_letters_in_region_names(d): return cutting(d, s1=geo(d/'in'/'radar é 雷达.tif', SAR), s2=geo(d/'in'/'opt & <洞庭>.tif', OPT), out=d/'out')
 @kind(None)

@@ -1,12 +1,16 @@
 """What must hold for any input, tried on inputs that hypothesis looks for."""
+import json, math
+from dataclasses import fields, replace
+from functools import partial
+
 import numpy as np, pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 
 from irm_nb import clouds, raster, world
 from irm_nb.clouds import CloudSpec
-from irm_nb.core import IrmError
-from irm_nb.scenes import PairedScenes
+from irm_nb.core import IrmError, compute, digest
+from irm_nb.scenes import Batches, PairedScenes, SceneSet, Task, channel_stats, channels, join, make_task
 
 settings.register_profile('few', max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile('few')
@@ -128,6 +132,154 @@ def test_labels_are_chosen_by_id(s, n, seed, random):
     chosen = {s.ids[i] for i in L}
     assert {other.ids[i] for i in other.label_budget(n, seed, short='cap')} == chosen
     assert {s.ids[i] for i in s.label_budget(n+1, seed, short='cap')} >= chosen
+
+# A set's content and its hash
+
+def cloudy_set(n=12, seed=0):
+    r = np.random.default_rng(seed)
+    clear = r.integers(0, 255, (n,3,8,8)).astype(np.uint8)
+    sar = r.normal(-12, 3, (n,2,8,8)).astype(np.float32)
+    place = dict(groups=[f'g{i//3}' for i in range(n)], crs='EPSG:32650', transform=(10.,0.,5e5,0.,-10.,4e6))
+    ids = [f's{i}' for i in range(n)]
+    s = PairedScenes(clear, sar, np.arange(n) % 3, ('a','b','c'), ids, skipped={'s99':'torn file'}, **place)
+    return s.with_clouds(CloudSpec())
+
+CLOUDY = cloudy_set()
+CONTENT = [f.name for f in fields(PairedScenes) if f.name not in ('skipped','report')]
+NUMBERS = ('opt','sar','labels','alpha','clear','kind','cover')
+
+def changed(s, name, i):
+    "The set with one thing of `name` changed"
+    v = getattr(s, name)
+    if name in NUMBERS:
+        a = v.copy().reshape(-1)
+        k = i % len(a)
+        if name == 'cover': a[k] = (a[k] + 0.25) % 1
+        elif name in ('labels','kind'): a[k] = (a[k] + 1) % 3
+        else: a[k] = a[k] - 1 if a[k] else 1
+        return replace(s, **{name:a.reshape(v.shape)})
+    new = dict(classes=('a','b','d'), ids=[*s.ids[:-1], f'new{i}'], groups=[*s.groups[:-1], f'new{i}'],
+               pols=('VH','VV'), sar_units='stretch8', crs=None, transform=(*s.transform[:5], 1.))
+    return replace(s, **{name:new[name]})
+
+@settings(max_examples=60)
+@given(st.sampled_from(CONTENT), st.integers(0, 10**4))
+def test_whatever_changes_the_content_changes_the_hash(name, i):
+    before = CLOUDY.fingerprint
+    other = changed(CLOUDY, name, i)
+    assert other.fingerprint != before and CLOUDY.fingerprint == before
+    assert other.fingerprint == digest({k:getattr(other, k) for k in CONTENT}) # hashed anew, without what is remembered
+
+@given(st.lists(st.integers(0, 11), unique=True))
+def test_what_is_derived_hashes_itself(rows):
+    part = CLOUDY.subset(rows)
+    assert part.fingerprint == digest({k:getattr(part, k) for k in CONTENT})
+    assert part.skipped == CLOUDY.skipped
+    for k in NUMBERS:
+        with pytest.raises(ValueError): getattr(part, k)[...] = 0
+
+@given(st.integers(1, 3))
+def test_parts_that_are_joined_are_the_set(k):
+    parts = CLOUDY.subset(range(3*k)),CLOUDY.subset(range(3*k, 12)) # a scene of origin has three samples
+    assert join([p for p in parts if len(p)]).fingerprint == CLOUDY.fingerprint
+
+def test_what_the_caller_does_later_stays_outside():
+    opt,sar,labels,ids = np.zeros((3,3,4,4), np.uint8),np.full((3,1,4,4), -9, np.float32),[0,1,0],['a','b','c']
+    s = PairedScenes(opt, sar[:], labels, ('x','y'), ids, pols=['vh'])
+    before = s.fingerprint
+    opt[:],sar[:],labels[0],ids[0] = 9,np.nan,1,'z'
+    assert digest({k:getattr(s, k) for k in CONTENT}) == before
+
+# Bad arrays and arguments
+
+WORDS = [None, '', '../x', b'x', 'a'*300, '\udcff', ['\udcff', *'abcdefghijk'], [None]*12, ['']*12, {'a','b'}]
+VALUES = [0, -1, 1.5, math.nan, math.inf, True, 1j, 10**30, [math.nan]*12, [True]*12, np.full(12, -2), np.zeros(())]
+SHAPES = [[], (), {}, [[1]]*12, [[1],[1,2]], {1:2}, iter([1,2]), slice(3), object(), np.array([None]*12)]
+ARRAYS = [np.zeros(12), np.zeros(12, bool), np.array(['x']*12), np.ma.zeros(12, int), np.zeros((12,3,8,8)),
+          np.zeros((12,2,8,8), np.float32), np.zeros((0,3,8,8), np.uint8), np.zeros((12,3,0,0), np.uint8)]
+JUNK = [*WORDS, *VALUES, *SHAPES, *ARRAYS]
+junk = st.sampled_from(range(len(JUNK))).map(JUNK.__getitem__)
+
+SOURCE = SceneSet(CLOUDY.opt, CLOUDY.labels, CLOUDY.classes, CLOUDY.ids)
+CPU = compute('cpu', 'float32')
+TASK = dict(source=SOURCE, train=CLOUDY.subset(range(6)), test=CLOUDY.subset(range(6, 12)), labelled=[0], seed=0)
+BATCHES = dict(s=CLOUDY, modality='both', stats=channel_stats(CLOUDY), comp=CPU, limit=8<<30)
+SPLIT = dict(kind='random', test=0.2, seed=0, min_train=1, min_test=1, test_ids=None, tries=20)
+BUDGET = dict(n=2, seed=0, short='error', file=None)
+SKY = {f.name:f.default for f in fields(CloudSpec)}
+COMPOSE = dict(images=CLOUDY.opt, alpha=CLOUDY.alpha, white=None, shadow=0.5, offset=(9,-6))
+
+def an_opacity(**sky): return clouds.cloud_opacity(CloudSpec(**sky), CLOUDY.ids, 8, workers=1)
+def a_batch(**args): return Batches(**args)([0,1])
+def derived(**field): return replace(CLOUDY, **field).subset([]).fingerprint
+
+def attempts(v):
+    "Name and call of everything that takes an argument, with `v` in the place of each"
+    fine = dict(skipped=None, **{k:getattr(CLOUDY, k) for k in CONTENT})
+    calls = (derived, fine),(CLOUDY.split, SPLIT),(CLOUDY.label_budget, BUDGET),(Task, TASK),(a_batch, BATCHES)
+    for f,args in (*calls, (an_opacity, SKY), (clouds.compose, COMPOSE)):
+        for k in args:
+            if k != 'comp': yield f'{f.__name__} {k}',partial(f, **args | {k:v})
+    for f in (CLOUDY.subset, CLOUDY.with_clouds, CLOUDY.with_labels, join, clouds.cover, Batches(**BATCHES)):
+        yield repr(f),partial(f, v)
+    yield 'over',partial(CLOUDY.with_clouds, CloudSpec(), over=v)
+    yield 'names',partial(join, [CLOUDY, CLOUDY], names=v)
+    yield 'classes',partial(join, [CLOUDY], classes=v)
+    yield 'rows',partial(channels, CLOUDY, 'both', v)
+    yield 'ids',partial(clouds.assign, CloudSpec(), v)
+    yield 'pairs',partial(make_task, SOURCE, v, per_class=1)
+    yield 'notes',lambda: CLOUDY.noted(skipped=v).noted(report=v)
+
+@settings(max_examples=40)
+@given(junk)
+def test_bad_arguments_have_errors_with_names(v):
+    for what,call in attempts(v):
+        try: call()
+        except IrmError: pass
+        except Exception as e: pytest.fail(f'{what}, {v!r:.60}: {type(e).__name__}: {e}')
+
+@given(st.sampled_from(['sar','cover']), st.integers(0, 10**4), st.sampled_from([math.nan, math.inf, -math.inf]))
+def test_no_value_that_is_no_number_passes(name, i, value):
+    a = getattr(CLOUDY, name).copy().reshape(-1)
+    a[i % len(a)] = value
+    where = CLOUDY.ids[i % len(a)//(len(a)//12)]
+    spoilt = {name:a.reshape(getattr(CLOUDY, name).shape)}
+    said = f"{name}: found 1 values .* in 1 of 12 samples, the first '{where}'"
+    with pytest.raises(IrmError, match=said): replace(CLOUDY, **spoilt)
+
+# Saved sets that somebody changed
+
+@pytest.fixture(scope='module')
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('sets')/'set'
+    return CLOUDY.save(folder),json.loads((folder/'meta.json').read_text())
+
+scalars = st.none()|st.booleans()|st.integers()|st.floats()|st.text(max_size=5)
+strange = scalars|st.lists(st.integers(), max_size=3)|st.dictionaries(st.text(max_size=3), st.integers(), max_size=2)
+
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_a_changed_note_opens_or_is_refused(saved, data):
+    folder,note = saved
+    note = json.loads(json.dumps(note))
+    part = data.draw(st.sampled_from([note, note['fields'], note['sizes'], note['ranges'], note['notes']]))
+    part[data.draw(st.sampled_from(sorted(part)))] = data.draw(strange)
+    (folder/'meta.json').write_text(json.dumps(note))
+    try: PairedScenes.load(folder).subset([0])
+    except IrmError: pass
+
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_a_changed_array_is_found(saved, data):
+    folder,note = saved
+    (folder/'meta.json').write_text(json.dumps(note))
+    f = folder/data.draw(st.sampled_from(sorted(note['sizes'])))
+    whole = f.read_bytes()
+    at = data.draw(st.integers(0, len(whole)-1)|st.integers(0, 127))
+    f.write_bytes(whole[:at] + bytes([whole[at] ^ data.draw(st.integers(1, 255))]) + whole[at+1:])
+    try:
+        with pytest.raises(IrmError): PairedScenes.load(folder).verify()
+    finally: f.write_bytes(whole)
 
 # The world
 

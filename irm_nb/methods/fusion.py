@@ -97,7 +97,7 @@ def train_watched(f_S:Predictor, f_opt:Predictor, f_sar:Predictor, # the three t
                   arch:Architecture, train:PairedScenes, rows, cfg:TrainConfig, irm:str, normalize:bool, # as in `Regulator`
                   seed:int, comp:Compute, monitor, monitor_every:int, *, work=None) -> Predictor:
     "f_T, taught in every step by what the teachers say of the view that it is shown"
-    stats,y = channel_stats(train, 'both'),torch.as_tensor(train.labels).to(comp.device)
+    stats,y = channel_stats(train, 'both'),torch.tensor(train.labels, device=comp.device)
     batches = Batches(train, 'both', stats, comp)
     def loss(z, r): # [B,4,K]
         live,known = Regulator(*z[:,1:].unbind(1), irm, normalize, comp.device),y[r] >= 0
@@ -114,7 +114,7 @@ def live_teachers(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor
     "The teachers judge the view that f_T is shown, not the image as it stands"
     three = teachers(task, cfg, store, comp)
     opinions = [bank(p, task.train, store, comp) for p in three]
-    return store(train_watched, *three, Architecture(STUDENT), task.train, target_rows(task, cfg), cfg.target, cfg.irm, cfg.normalize, task.seed, comp, **watched(opinions, task, cfg))
+    return store(train_watched, *three, Architecture(STUDENT), task.train, target_rows(task, cfg), cfg.target, cfg.irm, cfg.normalize, task.seed, comp, **monitored(opinions, task, cfg))
 
 # %% ../../nbs/23_fusion.ipynb #5b17cc78
 class View(nn.Module):
@@ -146,7 +146,7 @@ def train_branches(f_S:Predictor, f_opt:Predictor, f_sar:Predictor, # the three 
     "f_T with two branches, taught by eq. (3)"
     opinions = [bank(p, task.train, store, comp) for p in (f_S, f_opt, f_sar)]
     base = regulated(opinions, task, replace(cfg, irm='none', normalize=False))
-    return store(train_view, view, options, Architecture('two_branch_googlenet'), task.train, target_rows(task, cfg), base, cfg.target, task.seed, comp, **watched(opinions, task, cfg))
+    return store(train_view, view, options, Architecture('two_branch_googlenet'), task.train, target_rows(task, cfg), base, cfg.target, task.seed, comp, **monitored(opinions, task, cfg))
 
 @method('two branches', uses='both', source='', ours=True)
 def two_branches(task, cfg, store, comp):

@@ -191,7 +191,7 @@ class Softened:
     labels: object # [N], -1 where unknown
     T: float = 4.0
     def on(self, device):
-        v,y = (torch.as_tensor(a).to(device) for a in (self.teacher, self.labels))
+        v,y = self.teacher.to(device),torch.tensor(self.labels, device=device)
         def loss(logits, rows): return distillation_loss(logits, v[rows], y[rows], self.T)
         return loss
 

@@ -213,7 +213,7 @@ def align_subdomains(f_S:Predictor, train:PairedScenes, labelled, # rows of L
     net,rows = f_S.model(),range(len(train))
     steps = cfg.epochs*len(epoch_rows(rows, torch.Generator(), cfg.batch))
     m = Twins(net)
-    history = fit(m, both, rows, _subdomain_loss(m, both, torch.as_tensor(train.labels).to(comp.device), steps), cfg, (seed, 'DSAN'), work=work, desc='DSAN')
+    history = fit(m, both, rows, _subdomain_loss(m, both, torch.tensor(train.labels, device=comp.device), steps), cfg, (seed, 'DSAN'), work=work, desc='DSAN')
     return trained(reestimate_bn(net, both.sar), f_S.arch, train, 'sar', stats['sar'], history)
 
 def _subdomain_loss(m, both, y, steps):
