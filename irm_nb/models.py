@@ -10,7 +10,6 @@ __all__ = ['ARCHS', 'FRONTS', 'resnet50', 'googlenet', 'new_model', 'TwoBranch',
 # %% ../nbs/10_models.ipynb #550edc4c
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from pathlib import Path
 
 import torch
 import torchvision
