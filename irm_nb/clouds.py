@@ -26,7 +26,7 @@ class CloudSpec:
     content:float=0.5 # share of the samples that are cloudy
     cover:float=0.5 # share of a cloudy sample's pixels with opacity > 0.1; a range (lo, hi) draws one for each sample
     thin:float=0.5 # share of the cloudy samples whose cloud is thin
-    seed:int=0 # the sky's own seed, apart from any training seed
+    seed:int=0 # the sky's own seed, apart from any training seed; a whole number, or a name
     softness:float=0.8 # width of a thick cloud's edge, in standard deviations of the field
     thickness:tuple=((0.3,0.6),(0.92,1.0)) # ranges of peak opacity: thin, thick
     shadow:float=0.0 # how much of the light a thick cloud's shadow takes, 0-1
@@ -35,7 +35,7 @@ class CloudSpec:
     def __post_init__(self):
         _check_share('content', self.content); _check_share('thin', self.thin); _check_share('shadow', self.shadow)
         _check_range('cover', self.cover); _check_thickness(self.thickness)
-        check_whole('seed', self.seed)
+        if not (isinstance(self.seed, str) and self.seed): check_whole('seed', self.seed)
         if not (_is_number(self.softness) and 0 < self.softness < np.inf):
             raise OptionError('softness', self.softness, 'a width above 0', 'Pass softness=0.1 for hard edges.')
         if check_option('texture', self.texture, TEXTURES) == 'real': _check_bank(self.bank)
