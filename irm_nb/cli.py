@@ -314,8 +314,10 @@ def _plain_warning(message, category, *args, **kwargs): print(f'irm_run: {_one_l
 def _run(args): # -> exit code
     with warnings.catch_warnings():
         warnings.showwarning = _plain_warning
-        code = globals()[args.command](args) or 0
-    if sys.stdout: sys.stdout.flush() # a closed pipe or a full disk is met here rather than at the interpreter's end
+        return globals()[args.command](args) or 0
+
+def _flushed(code): # a closed pipe or a full disk is met here rather than at the interpreter's end
+    if sys.stdout: sys.stdout.flush()
     return code
 
 def main(argv=None) -> int: # exit code: 0, 1 when cells failed, 2 for bad input, 130 when interrupted
@@ -323,11 +325,11 @@ def main(argv=None) -> int: # exit code: 0, 1 when cells failed, 2 for bad input
     name = 'irm_run'
     try:
         if argv is None: _own_process()
-        args = parser().parse_args(argv)
+        try: args = parser().parse_args(argv)
+        except SystemExit as e: return _flushed(e.code or 0) # argparse has said why
         name = f'irm_run {args.command}'
         if argv is None: _ready(COMMANDS[args.command])
-        return _run(args)
-    except SystemExit as e: return e.code or 0 # of argparse, which has said why
+        return _flushed(_run(args))
     except KeyboardInterrupt: return _last_words(f'\n{STOPPED}', 130)
     except BrokenPipeError: return _closed()
     except Exception as e:

@@ -555,8 +555,9 @@ def _errand(cell, store, comp):
     "A function that runs a cell wherever it is sent"
     what,place,device = asdict(cell),str(store.path.resolve()),comp and (comp.device, comp.precision)
     def there():
-        import importlib
+        import importlib, threading
         e = importlib.import_module('irm_nb.experiments')
+        e.tqdm.set_lock(threading.RLock()) # its own lock, between processes, is left behind by one that is killed
         return e.attempt(e.Cell(**what), place, device and e.Compute(*device))
     return there
 

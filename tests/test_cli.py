@@ -210,7 +210,7 @@ def test_version():
 def test_reader_has_gone():
     "As in `irm_run … | head -1`: no word, and the code of a closed pipe"
     read,write = os.pipe()
-    p = subprocess.Popen(command('train','--help'), stdout=write, stderr=subprocess.PIPE, text=True, env=environment())
+    p = subprocess.Popen(command('--version'), stdout=write, stderr=subprocess.PIPE, text=True, env=environment())
     os.close(write), os.close(read)
     assert p.communicate(timeout=60)[1] == '' and p.returncode == 141
 
@@ -342,3 +342,30 @@ def test_grid(tmp_path):
     assert [r['error'] != '' for r in csv.DictReader(open(tmp_path/'out'/'results.csv'))].count(True) == 1
     refused = irm_run(*one, '--sky', 'grey')
     assert refused.returncode == 2 and "'hunan'" in refused.stderr and len(refused.stderr.strip().splitlines()) == 1
+
+WRONG_NUMBERS = (0, -1, 2.5, float('nan'), float('inf'), '3', True, None, [3], 10**400)
+
+@pytest.mark.parametrize('field', ['epochs','batch','monitor_every','visits','width','blocks','lr','weight_decay','tau'])
+def test_configurations_name_the_field(field):
+    "Whatever is no number of the field's kind is refused when the configuration is made"
+    import numpy as np
+    from irm_nb.core import OptionError
+    from irm_nb.train import TrainConfig
+    from irm_nb.transfer import Config
+    kind = TrainConfig if field in vars(TrainConfig()) else Config
+    fine = dict(lr=(2.5,), weight_decay=(0, 2.5), tau=(0,))
+    for v in WRONG_NUMBERS:
+        if v is not True and v in fine.get(field, (10**400,)): continue
+        with pytest.raises(OptionError, match=field): kind(**{field:v})
+    whole = field not in fine
+    made = getattr(kind(**{field:np.int64(3) if whole else np.float64(0.5)}), field)
+    assert type(made) is (int if whole else float)
+
+@pytest.mark.parametrize('field', ['optimizer','schedule','augment','irm','adapt_mode','distil_on','balanced','normalize','weights','pretrain','head'])
+@pytest.mark.parametrize('value', ['smaple', '', 3, 0.5, ['adam'], b'adam', object])
+def test_words_of_configurations(field, value):
+    from irm_nb.core import OptionError
+    from irm_nb.train import TrainConfig
+    from irm_nb.transfer import Config
+    if (field, value) == ('weights', 'smaple'): return # a path
+    with pytest.raises(OptionError, match=field): (TrainConfig if field in vars(TrainConfig()) else Config)(**{field:value})

@@ -1,5 +1,5 @@
 """A grid that is killed again and again, or run by two processes, ends in the table of one that was left alone."""
-import multiprocessing, random, subprocess, sys, time
+import json, multiprocessing, random, subprocess, sys, time
 import pandas as pd, pytest
 from pandas.testing import assert_frame_equal
 
@@ -89,3 +89,119 @@ def test_two_processes(whole, tmp_path):
     done = subprocess.run(command(*GRID, '--workers', 2, '--store', tmp_path/'store', '--out', tmp_path/'out'), text=True, capture_output=True, env=environment(), timeout=300)
     assert done.returncode == 0, done.stderr
     same(tmp_path, whole)
+
+# The folder of results, with made-up answers in place of trainings.
+
+def made_up(cell, store=None, comp=None):
+    import numpy as np
+    from irm_nb import experiments as e
+    n,rng = 12,np.random.default_rng(cell.seed)
+    label,predicted = np.arange(n) % 3,rng.integers(0, 3, n)
+    a = pd.DataFrame(dict(id=[f's{i}' for i in range(n)], group=['g']*n, label=label, predicted=predicted, cloudy=[True]*n, cover=np.full(n, .5, np.float32), p_max=np.full(n, .9, np.float32)))
+    oa = float((label == predicted).mean())
+    return e._about(cell) | dict(n=n, OA=oa, AA=oa, kappa=0., recall=dict(a=oa)),a
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    "A function that runs four cells, and says how many of them were run"
+    from irm_nb import experiments as e
+    cells,asked = e.product(method='SL', seed=range(4), samples=120),[]
+    def attempt(cell, *args):
+        asked.append(cell)
+        return made_up(cell)
+    monkeypatch.setattr(e, 'attempt', attempt)
+    def go():
+        asked.clear()
+        e.run(cells, tmp_path/'store', out=tmp_path/'out')
+        return len(asked)
+    go.cells,go.out,go.asked = cells,tmp_path/'out',asked
+    assert go() == 4 and go() == 0
+    return go
+
+def table_of(out): return pd.read_csv(out/'results.csv')
+
+RECORDS = dict(empty=lambda t: '', cut=lambda t: t[:100], zeros=lambda t: '\0'*len(t), list=lambda t: '[]', pairs=lambda t: '[["key", 1]]', number=lambda t: '3', deep=lambda t: '['*100_000, text_score=lambda t: t.replace('"OA": ', '"OA": "x", "OB": '),
+    another=lambda t: t.replace('"key": "', '"key": "f'), no_score=lambda t: t.replace('"OA"', '"OB"'), other_config=lambda t: t.replace('"config": "', '"config": "0'), recall=lambda t: t.replace('"recall": {', '"recall": [], "x": {'), number_method=lambda t: t.replace('"method": "SL"', '"method": 3'))
+
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('kind', RECORDS)
+def test_damaged_record(folder, kind):
+    "Its cell is run again, and no other"
+    f = folder.out/'cells'/f'{folder.cells[1].key}.json'
+    whole,before = f.read_text(),table_of(folder.out).drop(columns='started')
+    f.write_text(RECORDS[kind](whole))
+    assert folder() == 1 and folder.asked == [folder.cells[1]]
+    assert_frame_equal(table_of(folder.out).drop(columns='started'), before)
+
+def npz(columns):
+    import io, numpy as np
+    b = io.BytesIO()
+    np.savez(b, **columns)
+    return b.getvalue()
+
+def without(c, k): return {n:v for n,v in c.items() if n != k}
+
+ANSWERS = dict(missing=lambda b,c: None, empty=lambda b,c: b'', cut=lambda b,c: b[:len(b)//2], zeros=lambda b,c: b'\0'*len(b), text=lambda b,c: b'no archive', shorter=lambda b,c: npz({k:v[:-1] for k,v in c.items()}), uneven=lambda b,c: npz({**c, 'label':c['label'][:-1]}),
+    pickled=lambda b,c: npz({**c, 'id':c['id'].astype(object)}), no_column=lambda b,c: npz(without(c, 'cover')), wrong_kind=lambda b,c: npz({**c, 'label':c['label'].astype(str)}), flipped=lambda b,c: b[:200] + bytes([b[200] ^ 255]) + b[201:], square=lambda b,c: npz({**c, 'label':c['label'].reshape(3, 4)}),
+    another_cell=lambda b,c: npz({**c, 'predicted':(c['label'] + 1) % 3}))
+
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('kind', ANSWERS)
+def test_damaged_answers(folder, kind):
+    import numpy as np
+    from irm_nb.experiments import UnreadableFile, answers
+    cell = folder.cells[2]
+    f = folder.out/'answers'/f'{cell.key}.npz'
+    with np.load(f) as z: columns = dict(z)
+    spoilt = ANSWERS[kind](f.read_bytes(), columns)
+    f.unlink() if spoilt is None else f.write_bytes(spoilt)
+    if kind not in ('shorter','another_cell'):
+        with pytest.raises(UnreadableFile, match=f.name): answers(folder.out, cell)
+    assert folder() == 1 and folder.asked == [cell] and len(answers(folder.out, cell)) == 12
+
+@pytest.mark.parametrize('what', ['answers','cells','results.csv'])
+def test_full_disk_ends_the_run(folder, what, monkeypatch):
+    "The cell at which it was met is not counted, the others stay, and no further one is tried"
+    import errno, shutil
+    from irm_nb import experiments as e
+    shutil.rmtree(folder.out)
+    real = e.atomic_file
+    def full(path):
+        if len(folder.asked) == 3 and what in str(path): raise e.OutputError(path, 'No space left on device', 'room', 'Make some.')
+        return real(path)
+    def write_json(path, record):
+        with full(path) as f: f.write_text(json.dumps(record))
+    monkeypatch.setattr(e, 'atomic_file', full)
+    monkeypatch.setattr(e, 'write_json', write_json)
+    with pytest.raises(e.OutputError, match='No space left'): folder()
+    assert len(folder.asked) == 3
+    kept = len(e.read_records(folder.out))
+    assert kept == (3 if what == 'results.csv' else 2) and len(table_of(folder.out)) == 2
+    monkeypatch.setattr(e, 'atomic_file', real)
+    assert folder() == 4 - kept and len(table_of(folder.out)) == 4
+    assert e.no_room(OSError(errno.ENOSPC, 'full')) and not e.no_room(ValueError())
+
+def test_full_store_ends_the_run(folder, monkeypatch, tmp_path):
+    from irm_nb import experiments as e
+    asked = []
+    def measure(cell, store, comp):
+        asked.append(cell)
+        raise e.OutputError(tmp_path/'store', 'No space left on device', 'room', 'Make some.')
+    monkeypatch.undo()
+    monkeypatch.setattr(e, 'measure', measure)
+    with pytest.raises(e.OutputError, match='No space left'): e.run(folder.cells, tmp_path/'store', out=tmp_path/'new', comp=e.Compute('cpu', 'float32'))
+    assert len(asked) == 1 and e.read_records(tmp_path/'new') == {}
+
+@pytest.mark.parametrize('text', ['name,score\na,1\n', 'row,subset,n,OA\n', '\0\1\2', '"', 'a'*10_000])
+def test_a_table_of_others_is_kept(folder, text):
+    from irm_nb import experiments as e
+    (folder.out/'results.csv').write_text(text)
+    with pytest.raises(e.OutputError, match='table of something else'): folder()
+    assert (folder.out/'results.csv').read_text() == text and folder.asked == []
+
+def test_files_of_others_beside_the_records(folder):
+    others = [folder.out/n for n in ('notes.txt','cells/notes.txt','answers/notes.npz','errors/mine')]
+    for f in others:
+        f.parent.mkdir(exist_ok=True)
+        f.write_text('mine')
+    assert folder() == 0 and all(f.read_text() == 'mine' for f in others)
