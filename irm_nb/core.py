@@ -337,7 +337,8 @@ def atomic_folder(path, # the folder's final place
                  ):
     "The same for a whole folder; one that is there is replaced if it holds what irm_nb wrote and nothing else"
     path = as_path(path)
-    _check_free(path, ours)
+    try: _check_free(path, ours)
+    except OSError as e: raise _unwritable(path, e) from e
     return _moved_into_place(path, Path.mkdir)
 
 def write_json(path, # file to write

@@ -47,7 +47,10 @@ def new_model(arch:str, # 'resnet50', 'googlenet', or another of `ARCHS`; what i
               *purpose) -> nn.Module: # seeds and names of the initial weights
     "A network with initial weights of its own, channels last"
     kind,*args = arch.split('-')
-    with seeded('weights', *purpose): m = ARCHS[check_option('arch', kind, tuple(ARCHS))](n_classes, in_channels, *args)
+    build = ARCHS[check_option('arch', kind, tuple(ARCHS))]
+    try:
+        with seeded('weights', *purpose): m = build(n_classes, in_channels, *args)
+    except (TypeError, ValueError, KeyError) as e: raise OptionError('arch', repr(arch), 'a name of ARCHS, and after dashes what it is built with', 'Write it as Predictor.arch has it.') from e
     return m.to(memory_format=torch.channels_last)
 
 # %% ../nbs/10_models.ipynb #51429f40

@@ -57,7 +57,7 @@ def changes(v):
     "The same with one thing changed, for every thing in it"
     if isinstance(v, bool): return [not v]
     if isinstance(v, (int, float)): return [v + 1]
-    if isinstance(v, str): return [v + '-']
+    if isinstance(v, str): return ['resnet50' if v == 'googlenet' else v + ' other']
     if isinstance(v, torch.Tensor): return [v + 1e-3, v.to(torch.float64), v[:1]]
     if isinstance(v, np.ndarray): return [v + 1, v[:1], v.astype(np.float32)]
     if isinstance(v, range): return [range(v.stop + 1), range(1, v.stop)]
