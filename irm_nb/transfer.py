@@ -232,7 +232,7 @@ def bank(p:Predictor, pairs:PairedScenes, store:Store, comp:Compute) -> torch.Te
 # %% ../nbs/14_transfer.ipynb #109093b3
 def pseudo_labels(task:Task, cfg:Config, logits:torch.Tensor) -> tuple: # (soft labels [N,K], rows to learn from)
     "F1's soft labels and the rows that its filter keeps"
-    y,L = soft_labels(logits),torch.as_tensor(task.labelled)
+    y,L = soft_labels(logits),torch.as_tensor(np.array(task.labelled))
     if not y.isfinite().all(): raise NotFiniteError('F1', 'pseudo-labels that are NaN', 'probabilities', 'Look at f_S and at the images: its logits are no numbers.')
     kept = keep(y, cfg.tau, cfg.balanced)
     kept[L] = check_option('distil_on', cfg.distil_on, ('unlabelled','train')) == 'train'

@@ -186,7 +186,7 @@ def tradeoff(p:torch.Tensor, # share of the training that is done
 # %% ../../nbs/22_sar.ipynb #2efed8cd
 class Beside:
     "Radar batches, and beside each as many labelled optical images: [B,6,H,W]"
-    def __init__(self, sar:Batches, opt:Batches, L): self.sar,self.opt,self.L,self.comp = sar,opt,torch.as_tensor(L),sar.comp
+    def __init__(self, sar:Batches, opt:Batches, L): self.sar,self.opt,self.L,self.comp = sar,opt,torch.as_tensor(np.array(L)),sar.comp
     def __call__(self, rows):
         self.drawn = self.L[torch.randint(len(self.L), (len(rows),))]
         return torch.cat([self.opt(self.drawn), self.sar(rows)], 1)
