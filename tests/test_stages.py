@@ -63,7 +63,7 @@ def changes(v):
     if isinstance(v, range): return [range(v.stop + 1), range(1, v.stop)]
     if isinstance(v, type): return [OGMGE, GDL]
     if isinstance(v, dict): return [{**v, k: c} for k,x in v.items() for c in changes(x)] + [{k: x for k,x in v.items() if k != next(iter(v))}]
-    if isinstance(v, (list, tuple)): return [type(v)([*v[:i], c, *v[i+1:]]) for i,x in enumerate(v) for c in changes(x)] + [v[:-1]]
+    if isinstance(v, (list, tuple)): return [type(v)([*v[:i], c, *v[i+1:]]) for i,x in enumerate(v) for c in changes(x)] + ([v[:-1]] if len(v) else [])
     if isinstance(v, LocalFile): return [LocalFile(__file__)]
     if isinstance(v, Architecture): return [Architecture('resnet50')]
     if isinstance(v, Compute): return [Compute('cpu', 'bf16')]
