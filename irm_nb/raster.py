@@ -373,7 +373,7 @@ def _radar_scale(text):
     if code == 'a' or words & _AMPLITUDE: return 'amplitude'
     return 'power' if code == 'p' or words & _POWER else None
 
-# %% ../nbs/02_raster.ipynb #6760620c
+# %% ../nbs/02_raster.ipynb #7a37cc14
 def _alpha(d):
     "Numbers of the bands of transparency"
     bands = zip(d.indexes, d.colorinterp, map(_band_name, d.descriptions))

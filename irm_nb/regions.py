@@ -1332,9 +1332,9 @@ def _patch_names(pairs):
     if len({c.casefold() for c in safe}) < len(safe):
         raise OptionError('classes', ', '.join(pairs.classes),
             'names that differ as names of folders, and from "unlabelled"', 'Rename the classes.')
+    names = [f'{safe[k]}/{file_name(i)}' for k,i in zip(pairs.labels, pairs.ids)] # label -1 is the last
     if hidden := [i for i in pairs.ids if i.startswith('.')]:
         raise OptionError('ids', repr(hidden[0]), 'names of files that are not hidden', 'Rename it.')
-    names = [f'{safe[k]}/{file_name(i)}' for k,i in zip(pairs.labels, pairs.ids)] # label -1 is the last
     if len({n.casefold() for n in names}) < len(names):
         raise OptionError('ids', 'some that are the same as names of files', 'ids that differ', 'Rename them.')
     return names
