@@ -22,6 +22,7 @@ import numpy as np
 from fastcore.basics import patch
 from .core import *
 from .raster import *
+from .raster import _holes, _masks
 from .regions import region
 from .scenes import *
 from .clouds import *
@@ -143,6 +144,8 @@ class _Layer:
         return replace(self, x=self.x[idx], masks=self.masks[idx], names=tuple(self.names[i] for i in idx))
     def valid(self, kind, scale=1, offset=0): # [H,W], by the rule of room `raster`
         rule = fill_of(kind, self.about, scale=scale, offset=offset, zero=_padding(self, kind))
+        if kind == 'sar_db' and not offset and _holes(self.x.reshape(len(self.x), -1)*self.gain[0]):
+            rule = replace(rule, numbers=(*rule.numbers, 0.))
         return rule.valid(self.x, self.masks).all(0)
 
 def _padding(l, kind):
@@ -205,9 +208,10 @@ def _pixels(d, path, count, bands):
     if len(idx)*d.height*d.width > MAX_VALUES:
         raise UnreadableFile(path, f'{len(idx)} × {d.height} × {d.width} values', f'at most {MAX_VALUES}',
             'Check its header, or cut it to patches.')
-    x,masks = d.read(idx),d.read_masks(idx)
+    x,masks = d.read(idx),_masks(d, idx)
     four = d.driver == 'GTiff' and d.count == 4
-    if four and d.descriptions[3] and d.colorinterp[3].name == 'alpha': masks = np.full_like(masks, 255)
+    named = four and (d.descriptions[3] or 'alpha').strip().lower() not in ('alpha','a')
+    if named and d.colorinterp[3].name == 'alpha': masks = np.full_like(masks, 255)
     if d.count == 1 and d.colorinterp[0].name == 'palette': x,masks = read_image(path),masks.repeat(3, 0)
     turn = int(d.tags().get('EXIF_Orientation') or 1) if d.driver == 'JPEG' else 1
     about = SimpleNamespace(nodatavals=d.nodatavals if len(x) == len(idx) else (), mask_flag_enums=d.mask_flag_enums)
@@ -510,7 +514,7 @@ def _kept(kind, name, files, options, cache, on_bad, build):
     key = digest(dict(files=[(k, *_stamp(p)) for k,p in files.items()], version=2, **options))
     home = as_path(cache or store_home()/'datasets')/f'{name}-{key[:16]}'
     try: s,bad,total = _open_kept(kind, home)
-    except (IrmError, OSError, ValueError, KeyError, TypeError): s = None # torn, or not there
+    except (IrmError, OSError, ValueError, KeyError, TypeError, AttributeError): s = None # torn, or not there
     if s is not None:
         _stop(bad, on_bad, total)
         return s,bad,total
@@ -898,6 +902,14 @@ class _PairRules:
         s,pols = _sar(layers, self.sar_units, self.pols)
         return _fit(x, self.size),_fit(s, self.size, True),pols
 
+def _check_offset(path, x, first):
+    "Ask where every image says what `describe` says of one: that an offset may be due"
+    if x.dtype == np.uint8 or np.percentile(x, 1, axis=(0,2,3)).min() < 1000: return
+    if describe(first).offset is None:
+        raise UnitsError(path, 'not even the darkest band below 1000: an offset of −1000 may be due',
+            'reflectance whose offset is known',
+            'Pass offset=0 if the numbers are right, or offset=-1000 if that is still to be added.')
+
 def _check_reflectances(path, x, ids):
     "A folder's optical images as a whole"
     if x.dtype == np.uint8: return
@@ -939,14 +951,15 @@ def paired_folder(path, # folder that holds the modalities, or classes that hold
     _stop(bad, on_bad, total)
     ids = [k for k in ids if k not in bad]
     _check_classes(path/opt, names, {k.split('/')[0] for k in ids}, bad)
-    s = _paired_set(path, opt, trees[0], ids, names, [p for p in pairs if p], files, groups)
+    s = _paired_set(path, opt, trees[0], ids, names, [p for p in pairs if p], files, groups, rules)
     return s.noted(skipped=_left_out(path, bad, total))
 
 # %% ../nbs/08_datasets.ipynb #a1c40e42
-def _paired_set(path, opt, sar, ids, names, pairs, files, groups):
+def _paired_set(path, opt, sar, ids, names, pairs, files, groups, rules):
     "Pairs as they were read, as one set"
     x,s = (_one_size([p[j] for p in pairs], [files[m][k] for k in ids]) for j,m in enumerate((opt,sar)))
     _check_reflectances(path/opt, x, ids)
+    if rules.offset is None and rules.opt_units != 'reflectance01': _check_offset(path/opt, x, files[opt][ids[0]])
     _check_decibels(path/sar, s)
     pols = _agreed_pols(path, [p[2] for p in pairs], [files[sar][k] for k in ids], s.shape[1])
     classes,label = _numbered(names)

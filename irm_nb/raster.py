@@ -257,7 +257,7 @@ SAR_KINDS = tuple(k for k in RASTER_KINDS if k.startswith('sar'))
 OPTICAL_KINDS = ('reflectance','reflectance01','optical8')
 
 # %% ../nbs/02_raster.ipynb #885f52d3
-_LIMITS = {'sar_db':(-100.,100.), 'sar_linear':(0.,1e5), 'sar_amplitude':(0.,1e5), 'sar_grd':(-.5,1e5),
+_LIMITS = {'sar_db':(-99.,100.), 'sar_linear':(0.,1e5), 'sar_amplitude':(0.,1e5), 'sar_grd':(-.5,1e5),
     'reflectance':(-.25,10.), 'reflectance01':(-.25,10.), 'optical8':(-.5,1e5)}
 _PADDED = ('sar_db','sar_grd','reflectance','reflectance01') # kinds whose products pad with zeros
 
@@ -275,6 +275,7 @@ class Fill:
         x = np.abs(x) if np.iscomplexobj(x) else np.asarray(x)
         ok = (x > self.low) & (x < self.high) if _exceeds(x.dtype, self.low, self.high) else np.ones(x.shape, bool)
         for v in self.numbers: ok &= x != _as_stored(v, x.dtype)
+        if x.dtype.kind == 'i' and self.low > -np.inf: ok &= x != np.iinfo(x.dtype).min
         if self.zero: ok &= x.any(0)
         if self.masked and masks is not None: ok &= np.asarray(masks) > 0
         return ok
@@ -372,6 +373,18 @@ def _radar_scale(text):
     if code == 'a' or words & _AMPLITUDE: return 'amplitude'
     return 'power' if code == 'p' or words & _POWER else None
 
+# %% ../nbs/02_raster.ipynb #7a37cc14
+def _alpha(d):
+    "Numbers of the bands of transparency"
+    bands = zip(d.indexes, d.colorinterp, map(_band_name, d.descriptions))
+    return [b for b,c,name in bands if name == 'A' or c.name == 'alpha' and not name]
+
+def _masks(d, bands, window=None):
+    "0 where a file has nothing, by its masks or by its transparency [C,h,w]"
+    masks = d.read_masks(list(bands), window=window)
+    for b in _alpha(d): masks *= d.read(b, window=window) > 0
+    return masks
+
 # %% ../nbs/02_raster.ipynb #86b84496
 def _sample(d, n=4, size=128):
     "n² windows (one, if small) of numbers and masks, [C,n²,h,w] each"
@@ -379,7 +392,8 @@ def _sample(d, n=4, size=128):
     def at(length): return [0] if length <= n*size else [round(i*(length-size)/(n-1)) for i in range(n)]
     h,w = (s if s <= n*size else size for s in d.shape)
     ws = [Window(c, r, w, h) for r in at(d.height) for c in at(d.width)]
-    x,masks = (np.stack([f(window=w) for w in ws], 1) for f in (d.read, d.read_masks))
+    x = np.stack([d.read(window=w) for w in ws], 1)
+    masks = np.stack([_masks(d, d.indexes, w) for w in ws], 1)
     return np.abs(x) if np.iscomplexobj(x) else x,masks
 
 # %% ../nbs/02_raster.ipynb #71dbefe1
@@ -644,11 +658,18 @@ def _black_corner(x): # [C,K,h,w], windows in rows
     solid = zero[:,1:,1:] & zero[:,:-1,1:] & zero[:,1:,:-1] & zero[:,:-1,:-1]
     return any(corners) and solid.sum() > .8*zero.sum() and zero.mean() > .005
 
+def _apart(v):
+    "Whether zeros among decibels are more than the numbers next to them explain"
+    return bool((v == 0).sum() > 5*((v > -1) & (v < 0)).sum())
+
+def _holes(x): # decibels [C,n]
+    "Whether zeros in one of several bands are padding"
+    x = x[:,(x != 0).any(0)]
+    return len(x) > 1 and x.size > 0 and any((v == 0).mean() > .005 and _apart(v) for v in x)
+
 def _padding(l):
     "Whether zeros are padding, where the kind alone doesn't tell"
-    if l.kind == 'sar_db' and len(l.bands) == 1:
-        v = l.all[l.bands[0]]
-        return bool((v == 0).sum() > 5*((v > -1) & (v < 0)).sum())
+    if l.kind == 'sar_db' and len(l.bands) == 1: return _apart(l.all[l.bands[0]])
     if l.kind == 'optical8' and l.grid and l.count > 2: return bool(_black_corner(l.x))
 
 def _scale(l):
@@ -741,6 +762,8 @@ def describe(path, # PNG, JPEG, TIFF or JPEG 2000
         l,order,reasons = _evidence(d, str(path.absolute()) if name is None else name, nodata, kind)
         offset,scale,said,doubts = _units_said(d, path, l)
         fill = fill_of(l.kind, d, nodata, scale or _scale(l), offset, _padding(l))
+        if nodata is None and l.kind == 'sar_db' and _holes(l.all[l.bands]):
+            fill = dataclasses.replace(fill, numbers=(*fill.numbers, 0.))
         invalid,filled,span = _fill_said(l, fill)
         doubts |= _open_questions(l, offset, doubts)
         reasons += said + filled + list(doubts.values())
@@ -786,5 +809,5 @@ def read_raster(path, # PNG, JPEG, TIFF or JPEG 2000
         _check_size(path, len(bands), w.height, w.width)
         fill = describe(path, nodata=nodata, kind=kind).fill
         x = d.read(bands, window=w)
-        return Raster(x, fill.valid(x, d.read_masks(bands, window=w)), d.crs, d.window_transform(w),
+        return Raster(x, fill.valid(x, _masks(d, bands, w)), d.crs, d.window_transform(w),
             tuple(d.descriptions[b-1] for b in bands))

@@ -8,7 +8,7 @@ __all__ = ['RGB', 'SCL_CLOUD', 'Grid', 'utm_zone', 'metric_grid', 'Layer', 'band
            'write_patches']
 
 # %% ../nbs/06_regions.ipynb #b2c14ebb
-import contextlib, hashlib, itertools, json, math, os, re, sqlite3, struct, warnings
+import contextlib, glob, hashlib, itertools, json, math, os, re, sqlite3, struct, warnings
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from pathlib import Path
@@ -21,7 +21,7 @@ from .store import locked
 from .core import _check_free, _into_place as _exchanged, _remove, _sync, _sync_folder
 from .raster import RASTER_KINDS, OPTICAL_KINDS, Fill, fill_of, db, describe, linear, open_raster, reflectance
 from .raster import write_image
-from .raster import _band_name, _check_size, _gdal_errors, _name_order, _nodata, _quiet, _radar_scale, _why
+from .raster import _alpha, _band_name, _check_size, _gdal_errors, _masks, _name_order, _nodata, _quiet, _radar_scale, _why
 from .clouds import CLEAR, THIN, THICK
 from .scenes import PairedScenes, set_meta
 
@@ -126,8 +126,8 @@ class Layer:
         self.d = _placed(path)
         self.fill = fill_of('unknown', self.d) if fill is None else fill
         self.scaling = (self.d.scales[self.bands[0]-1], self.d.offsets[self.bands[0]-1]) if units else (1., 0.)
-        self.masked = self.fill.masked and any(f.name in ('alpha','per_dataset') for m in self.d.mask_flag_enums
-            for f in m)
+        flags = {f.name for m in self.d.mask_flag_enums for f in m}
+        self.masked = self.fill.masked and bool(flags & {'alpha','per_dataset'} or _alpha(self.d))
         self.dtype = np.dtype(np.float32 if units else self.d.dtypes[self.bands[0]-1])
         self.at = _place(self.d, grid)
 
@@ -140,7 +140,7 @@ def _resampling(name):
 def stored(self:Layer, window):
     "Numbers of a window of the file, scaled if they are backscatter, and where they are data [B,h,w]"
     x = self.d.read(self.bands, window=window)
-    ok = self.fill.valid(x, self.d.read_masks(self.bands, window=window) if self.masked else None)
+    ok = self.fill.valid(x, _masks(self.d, self.bands, window) if self.masked else None)
     if self.units: x = x.astype(np.float32, copy=False)
     if self.scaling != (1.,0.): x = x*np.float32(self.scaling[0]) + np.float32(self.scaling[1])
     return x,ok
@@ -267,6 +267,13 @@ def _contradiction(path, said, names): # one for each band, None where nothing i
         raise ShapeError(path, '; '.join(bad), f'the order {", ".join(str(s) for s in said)}',
             'Leave order= or pols= out to go by the names, or correct the descriptions of the bands.')
 
+def _distinct(where, files): # [(path, band)]
+    "Refuse a band that stands for two"
+    twice = next((f for f in files if files.count(f) > 1), None)
+    if twice:
+        raise ShapeError(twice[0], f'band {twice[1]} given twice', 'a band of its own for each name',
+            f'Correct {where}=: one of its files is named twice.')
+
 def _said_order(order):
     "Names of bands as the caller gave them"
     if isinstance(order, str): order = _ORDERS.get(order.upper(), re.split(r'[,\s]+', order.strip()))
@@ -391,7 +398,7 @@ def _fits(d, kind):
         lo,hi,whole = (lo + d.offset)/d.scale,(hi + d.offset)/d.scale,False
     stored = d.dtype not in ('uint8','int8') and white <= 2.5 and (whole or hi > 10)
     optical = {'optical8':0 <= lo and hi <= 255, 'reflectance01':not whole and hi <= 10, 'reflectance':stored}
-    sar = {'sar_stretch8':d.dtype == 'uint8', 'sar_db':lo < 0 and hi < 60,
+    sar = {'sar_stretch8':d.dtype == 'uint8' and not d.scale, 'sar_db':lo < 0 and hi < 60,
            'sar_linear':not whole and hi < 1e3, 'sar_amplitude':not whole and hi < 50}
     return (optical | sar)[kind]
 
@@ -439,6 +446,7 @@ def optical(s2, # GeoTIFF; three band files, as sequence or dictionary; or a .SA
     if not (offset is None or isinstance(offset, Real) and -10000 <= offset <= 0): raise OptionError('offset', repr(offset), 'a number to add, from −10000 to 0', 'Pass offset=-1000 for a product of processing baseline 04.00 or later.')
     if units is not None: check_option('opt_units', units, OPTICAL_KINDS)
     files,scl = _optical_files(s2, order)
+    _distinct('s2', files)
     paths = list(dict.fromkeys(f for f,_ in files))
     looks = [_described(f, 'optical/B04' if len(paths) > 1 else 'optical/s2', nodata, units,
         'Leave opt_units= out to go by the numbers, or convert the file.') for f in paths]
@@ -476,7 +484,8 @@ class Radar:
     files: list # (path, band number) of each polarisation
     pols: tuple
     units: str # 'dB', 'linear', 'amplitude' or 'stretch8'
-    told: bool = field(default=True, compare=False) # whether names or the caller say which polarisation is which
+    told: bool = field(default=True, compare=False) # whether the caller says which polarisation is which
+    named: bool = field(default=False, compare=False) # whether the bands' names do
     fills: dict = field(default_factory=dict, compare=False) # {path: what is data}
 
 # %% ../nbs/06_regions.ipynb #fc2b419c
@@ -531,6 +540,7 @@ def radar(s1, # GeoTIFF with VV and VH, or one of them; or a file for each polar
         raise ShapeError('s1', 'no file', 'VV and VH, or one of them',
             'Give a GeoTIFF, or a file for each polarisation.')
     files,found = _sar_files(s1, pols)
+    _distinct('s1', files)
     looks = {f:_backscatter(f, units, nodata) for f in dict.fromkeys(f for f,_ in files)}
     d = _agreed(list(looks.values()), 's1')
     _settled(list(looks.values()), dict(sar_units=units))
@@ -546,7 +556,7 @@ def radar(s1, # GeoTIFF with VV and VH, or one of them; or a file for each polar
         raise OptionError('pols', said, "('VV','VH') in any order, or one polarisation",
             'Give two bands of dual-polarised vertical transmission, or a single band.')
     order = sorted(range(len(said)), key=lambda i: said[i] != 'VV')
-    return Radar([files[i] for i in order], tuple(said[i] for i in order), _SAR_UNITS[d.kind], bool(pols) or all(found),
+    return Radar([files[i] for i in order], tuple(said[i] for i in order), _SAR_UNITS[d.kind], bool(pols), all(found),
         {f:look.fill for f,look in looks.items()})
 
 def _backscatter(f, units, nodata):
@@ -677,7 +687,7 @@ def features(path, # .geojson, .json or .gpkg
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, MemoryError,
             OverflowError, struct.error, sqlite3.Error) as e:
         raise UnreadableFile(path, f'{type(e).__name__}: {e}', 'polygons as GeoJSON or GeoPackage', 'Export them again, for instance with QGIS or ogr2ogr.') from e
-    rows = [r for r in rows if r[0]]
+    n,rows = len(rows),[r for r in rows if r[0]]
     if not rows: raise LabelError(path, 'no polygon', 'polygons or multipolygons', 'Lines and points carry no area: draw the classes as polygons.')
     have = sorted({k for _,p,_ in rows for k in p})
     if attribute not in have: raise LabelError(path, f'attributes {", ".join(have) or "none"}', f'the class in {attribute!r}', 'Pass its name as attribute=.')
@@ -685,6 +695,7 @@ def features(path, # .geojson, .json or .gpkg
     if not rows:
         raise LabelError(path, f'polygons without a value of {attribute!r}', 'the class of each',
             'Fill the attribute, or pass the name of another as attribute=.')
+    if n > len(rows): warnings.warn(f'{path}: {n-len(rows)} of {n} features have no area or no class, and are left out')
     return [(dict(type='MultiPolygon', coordinates=rings), _class_name(p[attribute], path, attribute), crs[c])
         for rings,p,c in rows]
 
@@ -694,7 +705,7 @@ def _class_name(v, path, attribute):
     if not isinstance(v, (str,int,float)):
         raise LabelError(path, f'{attribute} = {v!r}', 'a name or a number as class',
             'Pass the attribute that holds the class as attribute=.')
-    return str(v)
+    return str(int(v) if isinstance(v, float) and v.is_integer() else v).strip()
 
 # %% ../nbs/06_regions.ipynb #d7a719dd
 class Polygons:
@@ -830,7 +841,7 @@ def _names_scl(d):
 
 def _scheme(path, codes, scl):
     "The scheme that a raster of codes speaks, or `OptionError`"
-    if scl and set(codes) <= set(range(12)): return 'scl'
+    if scl and set(codes) <= set(range(12)) and set(codes) - {0} != {1}: return 'scl'
     if not scl and (set(codes) <= {0,1} or set(codes) <= {0,255}): return 'mask'
     raise OptionError('cloud_scheme', f'None for {Path(path).name} with values {", ".join(map(str, codes[:12]))}',
         'a mask (0 and 1, or 0 and 255), a file named SCL with classes 0 to 11, or a word on what its codes mean',
@@ -884,6 +895,10 @@ def _check_threshold(path, threshold, scheme, scl):
                 'a probability of cloud', 'Give 1 minus the score.')
         top = max(_highest(d, w) for _,w in d.block_windows(1))
     percent,whole = threshold > 1,np.dtype(d.dtypes[0]).kind in 'iu'
+    if percent and whole and scheme is None and 0 < top <= 11:
+        raise OptionError('cloud_threshold', f'{threshold:g} for whole numbers up to {top:g}',
+            'a probability in percent, not codes', "Pass cloud_scheme='probability' if it is one; else name the codes "
+            "of clouds in place of the threshold: cloud_scheme={1}.")
     if percent and not whole and top <= 1:
         raise OptionError('cloud_threshold', f'{threshold:g} for probabilities up to {top:.3g}',
             'a threshold between 0 and 1', f'Pass cloud_threshold={threshold/100:g}.')
@@ -1091,8 +1106,8 @@ def _check_cut(size, stride, block, max_invalid, purity, min_cover, resolution, 
 def _check_names(classes, threshold):
     "Names as a list or {code: name}"
     if not (threshold is None or isinstance(threshold, Real) and not isinstance(threshold, bool)
-            and math.isfinite(threshold)):
-        raise OptionError('cloud_threshold', repr(threshold), 'a number',
+            and 0 < threshold < math.inf):
+        raise OptionError('cloud_threshold', repr(threshold), 'a number above 0',
             'Pass cloud_threshold=40 for a probability of 40 % and above.')
     if isinstance(classes, str): classes = [classes]
     table = classes if isinstance(classes, dict) else dict(enumerate(classes or ()))
@@ -1112,10 +1127,17 @@ def _check_labels(labels):
             'polygons as GeoJSON or GeoPackage (.geojson, .json, .gpkg), or a raster of codes',
             f'Convert it: ogr2ogr {labels.stem}.gpkg {labels.name}, or export it from QGIS.')
 
-def _check_swapped(path, layers, height):
-    x = np.concatenate([_read(layers, t, 1)[0].reshape(2, -1) for t in np.linspace(0, height-1, 16).astype(int)], 1)
+def _check_swapped(path, layers, height, named):
+    "Refuse VV that is weaker than VH; where the bands have names, by 2 dB"
+    rows = np.linspace(0, height-1, 16).astype(int)
+    x = np.concatenate([_read(layers, t, 1)[0].reshape(2, -1) for t in rows], 1)
     vv,vh = np.nanmedian(x, 1) if np.isfinite(x).any() else (1,0)
-    if vv < vh: raise PairError(path, f'a first band that is {vh-vv:.1f} weaker than the second', 'VV, then VH, which is weaker', "Pass pols=('VH','VV'), or pols=('VV','VH') if this is right.")
+    if vh - vv <= 2*named: return
+    if named:
+        raise PairError(path, f'a band named VV that is {vh-vv:.1f} dB weaker than VH', 'VH, which is weaker',
+            'Correct the names of the bands, or repeat them as pols= if they are right.')
+    raise PairError(path, f'a first band that is {vh-vv:.1f} weaker than the second', 'VV, then VH, which is weaker',
+        "Pass pols=('VH','VV'), or pols=('VV','VH') if this is right.")
 
 # %% ../nbs/06_regions.ipynb #3f8aa9f1
 def _plan(o, r, labels, cloud_mask, cloud_threshold, cloud_scheme, classes, attribute, resolution, resampling, **cut):
@@ -1126,7 +1148,8 @@ def _plan(o, r, labels, cloud_mask, cloud_threshold, cloud_scheme, classes, attr
     if min(grid.height, grid.width) < cut['size']: raise ShapeError('overlap of s1 and s2', f'{grid.height}×{grid.width} pixels', f'room for one patch of {cut["size"]}×{cut["size"]}', 'Give larger scenes, or smaller patches.')
     opt = _layers(o, grid, resampling=resampling)
     sar = _layers(r, grid, resampling=resampling, units=None if r.units == 'stretch8' else r.units)
-    if len(r.pols) == 2 and not r.told and r.units != 'stretch8': _check_swapped(r.files[0][0], sar, grid.height)
+    if len(r.pols) == 2 and not r.told and r.units != 'stretch8':
+        _check_swapped(r.files[0][0], sar, grid.height, r.named)
     vector = labels is not None and labels.suffix.lower() in ('.geojson','.json','.gpkg')
     if vector and isinstance(classes, dict): raise OptionError('classes', classes, 'names, since polygons carry no codes', f'Pass classes={list(classes.values())}.')
     lab = None if labels is None else Polygons(labels, grid, attribute, classes) if vector else Codes(labels, grid, classes)
@@ -1241,7 +1264,8 @@ def region(s1, # Sentinel-1, calibrated and terrain-corrected: GeoTIFF (VV, VH, 
     o,r = optical(s2, order, offset, opt_units, s2_nodata),radar(s1, pols, sar_units, s1_nodata)
     if cloud_mask is None: cloud_mask,cloud_scheme = o.scl,cloud_scheme or (o.scl and 'scl')
     own = as_path(s2).stem if isinstance(s2, (str,Path)) else o.files[0][0].stem
-    cut['name'] = re.sub(r'[^\w.]+', '_', str(name or own))[:120]
+    cut['name'] = re.sub(r'^\.+|[^\w.]+', '_', str(name or own))[:120] # a leading dot would hide the files
+    _without_effect(labels, cloud_mask, classes, cloud_threshold, cloud_scheme)
     inputs = [f for f,_ in o.files + r.files] + [f for f in (labels, cloud_mask) if f is not None]
     args = dict(resolution=resolution, resampling=resampling, classes=classes, attribute=attribute,
         cloud_threshold=cloud_threshold, cloud_scheme=cloud_scheme, strip=strip)
@@ -1253,6 +1277,14 @@ def region(s1, # Sentinel-1, calibrated and terrain-corrected: GeoTIFF (VV, VH, 
     about = dict(pols=r.pols, sar_units='stretch8' if r.units == 'stretch8' else 'dB')
     def plan(): return _plan(o, r, labels, cloud_mask, **args, **cut)
     return _complete(_kept(out, key, overwrite) or _work(out, key, overwrite, progress, plan, about))
+
+def _without_effect(labels, cloud_mask, classes, cloud_threshold, cloud_scheme):
+    "Refuse what would play no part"
+    if labels is None and classes:
+        raise OptionError('classes', repr(classes), 'labels=, whose classes they are', 'Pass labels=, or leave it out.')
+    for k,v in dict(cloud_threshold=cloud_threshold, cloud_scheme=cloud_scheme).items():
+        if cloud_mask is None and v is not None:
+            raise OptionError(k, repr(v), 'cloud_mask=, whose numbers it reads', 'Pass cloud_mask=, or leave it out.')
 
 def _nodata_of(nodata):
     "(radar's, optical's) number that means no data"
@@ -1296,11 +1328,13 @@ def stitch(pairs, # of `region`
 # %% ../nbs/06_regions.ipynb #fd2f7c9a
 def _patch_names(pairs):
     "`<class>/<id>` of each pair, as names of files that stay in their folder and differ from each other"
-    safe = [file_name(re.sub(r'[\\/:*?"<>|]', '_', c), 'class') for c in pairs.classes] + ['unlabelled']
+    safe = [file_name(re.sub(r'^\.(?!\.?$)|[\\/:*?"<>|]', '_', c), 'class') for c in pairs.classes] + ['unlabelled']
     if len({c.casefold() for c in safe}) < len(safe):
         raise OptionError('classes', ', '.join(pairs.classes),
             'names that differ as names of folders, and from "unlabelled"', 'Rename the classes.')
     names = [f'{safe[k]}/{file_name(i)}' for k,i in zip(pairs.labels, pairs.ids)] # label -1 is the last
+    if hidden := [i for i in pairs.ids if i.startswith('.')]:
+        raise OptionError('ids', repr(hidden[0]), 'names of files that are not hidden', 'Rename it.')
     if len({n.casefold() for n in names}) < len(names):
         raise OptionError('ids', 'some that are the same as names of files', 'ids that differ', 'Rename them.')
     return names
@@ -1308,7 +1342,7 @@ def _patch_names(pairs):
 def _written(folder):
     "The files that an earlier call wrote; none where its note is missing"
     names = _note(folder/'patches.json').get('files')
-    return ['patches.json', *map(str, names)] if isinstance(names, list) else []
+    return ['patches.json', *(glob.escape(str(n)) for n in names)] if isinstance(names, list) else []
 
 def write_patches(pairs, # of `region`
                   folder, # to write; replaced where it holds what an earlier call wrote and nothing else
