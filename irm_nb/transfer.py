@@ -81,6 +81,7 @@ class Predictor(Kept):
     def __key__(self): return [self.key, Architecture(self.arch).__key__()]
     def model(self):
         m = new_model(self.arch, len(self.classes), len(self.stats['mean']), 'loaded')
+        check_state(self.state, m.state_dict(), repr(self.arch))
         m.load_state_dict(self.state)
         return m.eval()
     def logits(self, pairs, # `PairedScenes`, or `SceneSet` for modality 'opt'
@@ -95,6 +96,8 @@ def inputs_of(s, # `SceneSet` or `PairedScenes`
               modality # 'opt', 'sar' or 'both'
              ) -> dict: # units of the optical image; polarisations and units of the radar image
     "What a network that is trained on these samples will have to be fed"
+    if not isinstance(s, (SceneSet, PairedScenes)): raise OptionError('samples', f'a {type(s).__name__}', 'PairedScenes, or a SceneSet', 'Build a set first.')
+    check_option('modality', modality, MODALITIES)
     optical = s.images if isinstance(s, SceneSet) else s.opt
     out = dict(opt_units={'uint8':'rgb8', 'uint16':'reflectance'}[optical.dtype.name]) if modality != 'sar' else {}
     return out if modality == 'opt' else dict(out, pols=sorted(s.pols), sar_units=s.sar_units)
@@ -114,9 +117,12 @@ _FILES = 'predictor.json','weights.safetensors'
 @patch
 def save(self:Predictor, path): # folder; replaced when a predictor is there
     "Write the predictor atomically"
+    check_finite(self.state, repr(self.arch))
+    about = {k:getattr(self, k) for k in ('arch','modality','classes','stats','history','inputs')}
     with atomic_folder(path, ours=_FILES) as tmp:
         save_tensors(tmp/'weights.safetensors', self.state)
-        write_json(tmp/'predictor.json', {k:getattr(self, k) for k in ('arch','modality','classes','stats','history','inputs')})
+        about['weights'] = file_digest(tmp/'weights.safetensors')
+        write_json(tmp/'predictor.json', dict(about, digest=_digest_of(about)))
     return as_path(path)
 
 @patch(cls_method=True)
@@ -124,12 +130,21 @@ def load(cls:Predictor, path): # folder written by `save`
     "Read a saved predictor; `WeightsError` where anything in it doesn't fit"
     path = as_path(path)
     if not (path/'predictor.json').is_file(): raise WeightsError(path, 'no predictor.json', 'a folder written by Predictor.save', 'Check the path.')
-    try: p = _about(cls, json.loads((path/'predictor.json').read_text(encoding='utf-8')))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, OptionError) as e: raise WeightsError(path/'predictor.json', f'{type(e).__name__}: {e}', 'what Predictor.save wrote', 'Copy the folder again; a newer irm_nb may have written it.') from e
-    m = load_weights(new_model(p.arch, len(p.classes), len(p.stats['mean']), 'loaded'), path/'weights.safetensors')
-    return replace(p, state=m.state_dict())
+    try: p,weights = _about(cls, json.loads((path/'predictor.json').read_text(encoding='utf-8')))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, IrmError) as e: raise WeightsError(path/'predictor.json', f'{type(e).__name__}: {e}', 'what Predictor.save wrote', 'Copy the folder again; a newer irm_nb may have written it.') from e
+    with torch.device('meta'): m = new_model(p.arch, len(p.classes), len(p.stats['mean']), 'loaded') # no memory before the file is known to fit
+    state = load_weights(m, path/'weights.safetensors').state_dict()
+    if weights and file_digest(path/'weights.safetensors') != weights: raise WeightsError(path/'weights.safetensors', 'other weights', 'those that were saved with this predictor.json', 'Copy the whole folder again.')
+    return replace(p, state=state)
+
+def _digest_of(about): return digest(json.loads(json.dumps(about)))
 
 def _about(cls, d):
+    "(predictor without weights, digest of their file)"
+    saved = d.pop('digest', None) if isinstance(d, dict) else None
+    if saved and saved != _digest_of(d): raise ValueError('content that does not match its digest')
+    weights = d.pop('weights', None)
+    if not isinstance(d['classes'], list) or not isinstance(d['history'], list): raise ValueError('no lists of classes and history')
     p = cls(**{**d, 'classes':tuple(map(str, d['classes']))}, state={})
     check_option('modality', p.modality, MODALITIES)
     check_option('arch', p.arch.split('-')[0], tuple(ARCHS))
@@ -137,8 +152,9 @@ def _about(cls, d):
     if len(p.stats['std']) != n or n < 1 or not p.classes: raise ValueError(f'{n} means, {len(p.stats["std"])} deviations, {len(p.classes)} classes')
     for v in p.stats['mean']: check_real('mean', v)
     for v in p.stats['std']: check_real('std', v, above=0)
-    if p.inputs is not None and set(p.inputs) - {'opt_units','pols','sar_units'}: raise ValueError(f'inputs {p.inputs}')
-    return p
+    if len(set(p.classes)) != len(p.classes): raise ValueError('a class twice')
+    if not (p.inputs is None or isinstance(p.inputs, dict) and set(p.inputs) <= {'opt_units','pols','sar_units'}): raise ValueError(f'inputs {p.inputs}')
+    return p,weights
 
 # %% ../nbs/14_transfer.ipynb #02dc8a70
 def trained(m, arch, train, modality, stats, history) -> Predictor:
@@ -161,6 +177,7 @@ def train_network(name:str, # of the stage
     stats = channel_stats(train, modality)
     batches = Batches(train, modality, stats, comp)
     check_images(arch.name, len(stats['mean']), _size(train))
+    if hasattr(loss, 'check'): loss.check(rows, len(train.classes))
     if start: m = reestimate_bn(start.model().to(comp.device), batches)
     else: m = new_model(arch.name, len(train.classes), len(stats['mean']), *purpose)
     def watch(m): return monitor(predict_logits(m, batches, rows))
@@ -196,6 +213,7 @@ def adapt_network(f_pre:Predictor, train:PairedScenes, labelled, # rows of L
     stats = channel_stats(train, modality)
     batches = Batches(train, modality, stats, comp)
     check_images(f_pre.arch, len(stats['mean']), train.size)
+    HardLabels(train.labels).check(labelled, len(train.classes))
     m = new_head(reestimate_bn(f_pre.model().to(comp.device), batches), len(train.classes), seed)
     steps = [(('fc',), head), (MODES[mode], body)]
     history = fit_steps(m, batches, labelled, HardLabels(train.labels).on(comp.device), steps, (seed, 'adapt', modality, mode), work, f'{mode} on {modality}')
@@ -233,7 +251,7 @@ def bank(p:Predictor, pairs:PairedScenes, store:Store, comp:Compute) -> torch.Te
 def pseudo_labels(task:Task, cfg:Config, logits:torch.Tensor) -> tuple: # (soft labels [N,K], rows to learn from)
     "F1's soft labels and the rows that its filter keeps"
     y,L = soft_labels(logits),torch.as_tensor(np.array(task.labelled))
-    if not y.isfinite().all(): raise NotFiniteError('F1', 'pseudo-labels that are NaN', 'probabilities', 'Look at f_S and at the images: its logits are no numbers.')
+    check_rows(y, range(len(task.train)), len(task.classes))
     kept = keep(y, cfg.tau, cfg.balanced)
     kept[L] = check_option('distil_on', cfg.distil_on, ('unlabelled','train')) == 'train'
     y[L] = F.one_hot(torch.as_tensor(task.train.labels[task.labelled]), y.shape[1]).float()
@@ -279,8 +297,11 @@ def teachers(task:Task, cfg:Config, store:Store, comp:Compute) -> tuple: # (f_S,
 
 def check_task(task:Task):
     "Named errors for what no method can be trained on, before any is"
+    if not isinstance(task, Task): raise OptionError('task', f'a {type(task).__name__}', 'a Task', 'Make it with make_task.')
     if len(task.classes) < 2: raise LabelError('classes', ', '.join(task.classes) or 'none', 'two or more', 'There is nothing to tell apart.')
     if len(task.source.classes) < 2: raise LabelError('source classes', ', '.join(task.source.classes) or 'none', 'two or more', 'Take a source with more classes.')
+    HardLabels(task.source.labels).check(range(len(task.source)), len(task.source.classes))
+    if len(task.source) < 2: raise BudgetError('source', f'{len(task.source)} scenes', 'two or more', 'Take a larger source.')
     check_images(SOURCE, 3, _size(task.source))
     for arch in (SOURCE, STUDENT): check_images(arch, 3, _size(task.train))
 
@@ -288,6 +309,8 @@ def irm_transfer(task:Task, cfg:Config=Config(), store:Store=None, comp:Compute=
     "The paper's method: f_pre → f_S → F1 → F2 with IRM"
     check_task(task)
     store,comp = store or Store(),comp or compute()
+    for name,v,kind in (('cfg', cfg, Config), ('store', store, Store), ('comp', comp, Compute)):
+        if not isinstance(v, kind): raise OptionError(name, f'a {type(v).__name__}', f'a {kind.__name__}', 'See the function\'s arguments: task, cfg, store, comp.')
     return train_target(*teachers(task, cfg, store, comp), task, cfg, store, comp)
 
 # %% ../nbs/14_transfer.ipynb #267fa543
@@ -341,6 +364,8 @@ def finetune_behind(front:Front, task:Task, cfg:Config, store:Store, comp:Comput
 def evaluate(p:Predictor, pairs:PairedScenes, # labelled
              comp=None) -> dict: # 'all', 'cloudy', 'clear' -> scores
     "OA, AA and κ on all, cloudy and clear samples, each from one confusion matrix"
+    if not callable(getattr(p, 'predict', None)): raise OptionError('p', f'a {type(p).__name__}', 'a Predictor', 'Train one, or load it with Predictor.load.')
+    if not isinstance(pairs, PairedScenes): raise OptionError('pairs', f'a {type(pairs).__name__}', 'PairedScenes', 'Pass the test side of a task.')
     if not (pairs.labels >= 0).any(): raise LabelError('pairs', 'no label', 'labelled samples', 'Pass the test side of a task.')
     parts = dict(cloudy=pairs.cloudy, clear=~pairs.cloudy)
     return scores_by(pairs.labels, p.predict(pairs, comp), len(pairs.classes), **{k:m for k,m in parts.items() if m.any()})
