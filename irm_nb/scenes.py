@@ -724,8 +724,6 @@ def _check_meta(cls, path, meta):
     if odd: raise StoreError(path/'meta.json', f'no readable {", ".join(odd)}', f'what {cls.__name__}.save wrote', 'The copy is torn: copy it again, or build the set again.')
     if meta['kind'] != cls.__name__: raise StoreError(path, f'a {meta["kind"]}', f'a {cls.__name__}', f'Open it with {meta["kind"]}.load.')
     strange = {*meta['fields'], *(Path(f).stem for f in meta['sizes'])} - {f.name for f in fields(cls) if f.name not in NOTES}
-    if 'digest' in meta and meta['digest'] != _meta_digest({k:v for k,v in meta.items() if k != 'digest'}):
-        raise StoreError(path/'meta.json', 'content that does not match its digest', f'what {cls.__name__}.save wrote', 'It was changed by hand or torn: build the set again.')
     if strange: raise StoreError(path/'meta.json', f'the field {sorted(strange)[0]!r}', f'fields of a {cls.__name__}', 'It was written by a later version, or by something else.')
 
 # %% ../nbs/04_scenes.ipynb #ba84d154
@@ -750,6 +748,8 @@ def _load(cls, path, meta):
         if k in arrays: _facts(arrays[k])[_range] = tuple(map(float, ends))
     notes = {k:_read_note(v) for k,v in dict(meta.get('notes') or {}).items() if k in NOTES}
     s = cls(**arrays, **meta['fields'], **notes)
+    if 'digest' in meta and meta['digest'] != _meta_digest({k:v for k,v in meta.items() if k != 'digest'}):
+        raise StoreError(path/'meta.json', 'content that does not match its digest', f'what {cls.__name__}.save wrote', 'It was changed by hand or torn: build the set again.')
     vars(s)['_hash'] = meta['fingerprint']
     return s
 
