@@ -139,13 +139,16 @@ def _reads(o):
     "What a function or class reads apart from its arguments: (name, value)"
     if isinstance(o, type):
         found = [getattr(v, '__func__', None) or getattr(v, 'fget', None) or v for v in vars(o).values()]
-        return [(k.__name__, k) for k in (*found, *o.__bases__) if isinstance(k, (types.FunctionType, type))]
+        return [(k.__name__, k) for k in (*found, *o.__bases__) if _is_code(k) and not _generated(k)]
     cells = [(n, v) for n,c in zip(o.__code__.co_freevars, o.__closure__ or ()) for v in _full(c)]
     names = sorted(n for n in _globals_read(o.__code__) if n in o.__globals__)
     defaults = [*enumerate(o.__defaults__ or ()), *(o.__kwdefaults__ or {}).items()]
     return [*cells, *((n, o.__globals__[n]) for n in names), *((f'default {k}', v) for k,v in defaults)]
 
 def _is_code(o): return isinstance(o, (types.FunctionType, type))
+
+def _generated(f): # by `dataclass`, out of the fields
+    return '__' in getattr(f, '__name__', '') and getattr(getattr(f, '__code__', None), 'co_filename', '') == '<string>'
 
 def _from_elsewhere(o):
     "Is this a library's, or one of `irm_nb`?"
@@ -156,6 +159,9 @@ def _from_elsewhere(o):
 
 def _followed(name, v): # -> (text of a value, code to look into)
     if isinstance(v, functools.partial): return _valued(name, [v.args, v.keywords]),[v.func]
+    if isinstance(v, (dict, list, tuple)) and type(v).__name__ in ('dict','list','tuple'):
+        parts = [_followed(f'{name}[{k!r}]', x) for k,x in (v.items() if isinstance(v, dict) else enumerate(v))]
+        return [t for texts,_ in parts for t in texts] or [f'{name}: {len(v)}'],[c for _,code in parts for c in code]
     if isinstance(v, types.ModuleType): return [] if _from_elsewhere(v) else [file_digest(v.__file__)],[]
     code = inspect.unwrap(v) if callable(v) else v
     if _is_code(code) or callable(v) and _from_elsewhere(v): return [],[code]
