@@ -691,7 +691,8 @@ def set_meta(s, # the set
     meta = dict(kind=type(s).__name__, fingerprint=fingerprint, sizes=sizes, fields=rest, ranges=ranges, notes=notes)
     return dict(meta, digest=_meta_digest(meta))
 
-def _meta_digest(meta): return digest(json.loads(json.dumps(meta)))
+def _meta_digest(meta): # of all but the fingerprint, which `verify` looks at
+    return digest({k:v for k,v in json.loads(json.dumps(meta)).items() if k not in ('fingerprint','digest')})
 
 # %% ../nbs/04_scenes.ipynb #bde671bf
 @patch
@@ -748,7 +749,7 @@ def _load(cls, path, meta):
         if k in arrays: _facts(arrays[k])[_range] = tuple(map(float, ends))
     notes = {k:_read_note(v) for k,v in dict(meta.get('notes') or {}).items() if k in NOTES}
     s = cls(**arrays, **meta['fields'], **notes)
-    if 'digest' in meta and meta['digest'] != _meta_digest({k:v for k,v in meta.items() if k != 'digest'}):
+    if 'digest' in meta and meta['digest'] != _meta_digest(meta):
         raise StoreError(path/'meta.json', 'content that does not match its digest', f'what {cls.__name__}.save wrote', 'It was changed by hand or torn: build the set again.')
     vars(s)['_hash'] = meta['fingerprint']
     return s
