@@ -550,7 +550,7 @@ def stored_set_of_another_fingerprint(d):
     return lambda: SceneSet.load(d/'in'/'set').verify()
 @kind(StoreError, 'set')
 def stored_set_of_another_kind(d): kept(d); return lambda: PairedScenes.load(d/'in'/'set')
-@kind(LabelError, 'labels[0]')
+@kind(StoreError, 'set')
 def stored_set_with_a_label_out_of_range(d):
     m = json.loads((p := kept(d)/'meta.json').read_text()); m['fields']['labels'][0] = 7; p.write_text(json.dumps(m))
     return lambda: SceneSet.load(d/'in'/'set')
