@@ -716,7 +716,7 @@ def load(cls:_Set, path): # folder written by `save`
             raise StoreError(path, 'no meta.json', f'a folder written by {cls.__name__}.save',
                              'Check the path, or build the set again.')
         return _load(cls, path, json.loads((path/'meta.json').read_text(encoding='utf-8')))
-    except (StoreError, NotFiniteError, UnitsError, LabelError): raise
+    except (StoreError, NotFiniteError, UnitsError): raise
     except Exception as e: raise StoreError(path, f'content that can not be read ({type(e).__name__}: {e})'.replace('\n', ' '), f'a folder written by {cls.__name__}.save', 'The copy is torn: copy it again, or build the set again.') from e # JSON, NumPy's headers and the set's fields each fail in their own ways
 
 def _check_meta(cls, path, meta):
