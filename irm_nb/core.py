@@ -326,9 +326,15 @@ def _check_free(path, ours):
     if strange: raise OutputError(path, f'a folder that holds {", ".join(strange[:3])}{more}, which irm_nb did not write', 'an empty folder, or one that irm_nb wrote', 'Choose another place, or move these away.')
 
 # %% ../nbs/00_core.ipynb #704631e9
+def _place(path):
+    "A path that something can be written to"
+    path = as_path(path)
+    if '\0' in str(path): raise OutputError(repr(str(path)), 'a NUL', 'a path', 'Choose another name.')
+    return path
+
 def atomic_file(path): # the file's final place
     "Context that gives a temporary path; on success it becomes `path`, on error nothing is left"
-    path = as_path(path)
+    path = _place(path)
     if path.is_dir(): raise OutputError(path, 'a folder', 'a file, or a place where nothing is yet', 'Choose another name.')
     return _moved_into_place(path, lambda tmp: tmp.touch(exist_ok=False))
 
@@ -336,7 +342,7 @@ def atomic_folder(path, # the folder's final place
                   ours=() # names of what such a folder holds, as patterns, the marker first; or a function (folder) -> names
                  ):
     "The same for a whole folder; one that is there is replaced if it holds what irm_nb wrote and nothing else"
-    path = as_path(path)
+    path = _place(path)
     try: _check_free(path, ours)
     except OSError as e: raise _unwritable(path, e) from e
     return _moved_into_place(path, Path.mkdir)

@@ -28,11 +28,16 @@ from .metrics import *
 from .metrics import _labels, _parts, _whole
 from .models import reestimate_bn
 from .scenes import *
+from .scenes import _rows as _indices
 from .tables import SETTING
-from .transfer import Predictor
+from .transfer import Predictor, check_inputs
 
 # %% ../nbs/32_explain.ipynb #aff929e8
-def _rows(s, idx): return np.arange(len(s))[idx if isinstance(idx, slice) else np.asarray(idx)] # indices, a mask or a slice -> int [B]
+def _rows(s, idx): # indices, a mask or a slice -> int [B]
+    if not isinstance(s, (SceneSet, PairedScenes)): raise OptionError('pairs', f'a {type(s).__name__}', 'PairedScenes, or a SceneSet', 'Build a set first.')
+    rows = np.arange(len(s))[idx] if isinstance(idx, slice) else np.arange(len(s))[_indices(idx, len(s))]
+    if not len(rows): raise BudgetError('idx', 'no sample', 'one or more', 'Check what was left of the set.')
+    return rows
 
 @dataclass(eq=False)
 class Probe:
@@ -42,11 +47,14 @@ class Probe:
     classes: tuple
     stats: dict # channel means and deviations
     comp: Compute
+    fed: dict = None # units and polarisations that it must be fed; None where they are not known
     def __repr__(self): return f'Probe on {self.modality}, {len(self.classes)} classes, {self.comp.kind}'
     @property
     def head(self): return [m for m in self.model.modules() if isinstance(m, nn.Linear)][-1]
     def inputs(self, pairs, idx=slice(None)) -> torch.Tensor: # [B,C,H,W] on the device, normalised: 0 is a channel's training mean
-        return Batches(pairs, self.modality, self.stats, self.comp, limit=0)(_rows(pairs, idx))
+        rows = _rows(pairs, idx)
+        check_inputs(pairs, self.modality, self.fed)
+        return Batches(pairs, self.modality, self.stats, self.comp, limit=0)(rows)
     @torch.no_grad()
     def logits(self, x) -> torch.Tensor: # float32 [B,K]
         with self.comp.autocast(): return self.model(x).float()
@@ -55,9 +63,11 @@ def probe(predictor, # `Predictor`, or a `Probe` as it is
           comp:Compute=None) -> Probe:
     "Load a predictor's network to ask it many things"
     if isinstance(predictor, Probe): return predictor
+    if not isinstance(predictor, Predictor): raise OptionError('predictor', f'a {type(predictor).__name__}', 'a Predictor, or a Probe', 'Train one, or load it with Predictor.load.')
+    if not (comp is None or isinstance(comp, Compute)): raise OptionError('comp', f'a {type(comp).__name__}', 'a Compute', 'Pass compute().')
     comp,m = comp or compute(),predictor.model()
     m = m.to(comp.device, memory_format=torch.channels_last).requires_grad_(False).eval()
-    return Probe(m, predictor.modality, predictor.classes, predictor.stats, comp)
+    return Probe(m, predictor.modality, predictor.classes, predictor.stats, comp, predictor.inputs)
 
 # %% ../nbs/32_explain.ipynb #c768b619
 _OPTICAL = dict(both=[1,1,1,0,0,0], opt=[1,1,1], sar=[0,0,0]) # channels of the optical player, the others being SAR's
@@ -227,6 +237,7 @@ def domain_features(predictor, # of three channels: f_pre, f_S
                     own_bn=True, # batch-norm statistics of each domain, as adaptation begins with
                     comp=None) -> dict: # 'source', 'optical', 'SAR' -> float32 [N,F]
     "One network's features of the source and of both modalities of the target"
+    if not isinstance(predictor, Predictor): raise OptionError('predictor', f'a {type(predictor).__name__}', 'a Predictor', 'Pass f_pre or f_S.')
     if predictor.modality == 'both': raise OptionError('predictor', 'a network of six channels', 'one of three, which can look at either modality', 'Pass f_pre or f_S.')
     def look(s, modality):
         p = probe(Predictor(predictor.arch, modality, predictor.classes, channel_stats(s, modality), predictor.state), comp)

@@ -34,6 +34,7 @@ from .irm import discrepancy_ratio, information_contribution
 from .metrics import seed_interval
 from .scenes import *
 from .train import predict_logits
+from .transfer import check_inputs
 
 # %% ../nbs/34_inspect.ipynb #9f2ecf16
 def png(rgb # uint8, or float in 0-1 [H,W,3]
@@ -191,6 +192,7 @@ def jury(pairs:PairedScenes,
     for n,p in networks.items():
         if tuple(p.classes) != pairs.classes: raise LabelError(f'networks[{n!r}]', ', '.join(p.classes), ', '.join(pairs.classes), 'Pass networks that were trained for the classes of these pairs.')
     probes = {n:probe(p, comp or compute(precision='float32')) for n,p in networks.items()}
+    for p in probes.values(): check_inputs(pairs, p.modality, p.fed)
     ask = lambda p: predict_logits(p.model, Batches(pairs, p.modality, p.stats, p.comp, limit=0))
     said = {n:(logits or {}).get(n) for n in probes}
     said = {n:ask(probes[n]) if z is None else torch.as_tensor(z).float().cpu() for n,z in said.items()}
@@ -681,12 +683,15 @@ class LabelHelper(Live):
                  file, # CSV, gone on with where it is there
                  n=8, # proposals at a time
                  comp=None):
-        self.pairs,self.file,self.n,self.probe = pairs,Path(file),n,probe(predictor, comp or compute(precision='float32'))
+        self.pairs,self.file,self.n,self.probe = pairs,as_path(file),n,probe(predictor, comp or compute(precision='float32'))
+        if tuple(self.probe.classes) != pairs.classes: raise LabelError('predictor', ', '.join(self.probe.classes), ', '.join(pairs.classes), 'Pass a network that was trained for the classes of these pairs.')
         self.features = features(self.probe, pairs)
         with torch.no_grad(): self.logits = self.probe.head(self.features.to(self.probe.comp.device)).float().cpu()
         at = {s:i for i,s in enumerate(pairs.ids)}
         self.given = {i:int(k) for i,k in enumerate(pairs.labels) if k >= 0}
-        if self.file.exists(): self.given |= {at[s]:k for s,k in read_labels(self.file, pairs.classes).items() if s in at}
+        there = read_labels(self.file, pairs.classes) if self.file.exists() else {}
+        self.given |= {at[s]:k for s,k in there.items() if s in at}
+        self.others = {s:k for s,k in there.items() if s not in at} # of samples that are not here: kept as they are
         self.passed,self.log,self.rows = set(),[],[]
         self.classes = [_Button(c, f'label it {c}', lambda k=k: self.give(k)) for k,c in enumerate(pairs.classes)]
         self.skip,self.back = _Button('skip', 'not sure: show another', lambda: self.give(None)),_Button('undo', 'take the last click back', lambda: self.undo())
@@ -723,5 +728,6 @@ def undo(self:LabelHelper):
 
 @patch
 def write(self:LabelHelper):
-    if self.given: write_labels(self.file, [self.pairs.ids[i] for i in self.given], list(self.given.values()), self.pairs.classes)
+    known = self.others | {self.pairs.ids[i]:k for i,k in self.given.items()}
+    if known: write_labels(self.file, list(known), list(known.values()), self.pairs.classes)
     else: self.file.unlink(missing_ok=True) # the only click was taken back

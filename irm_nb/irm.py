@@ -89,6 +89,12 @@ class RegulatedLoss:
     irm: str = 'batch' # of `REGULATIONS`
     normalize: bool = False
     known: object = None # true classes [N], -1 where they stay hidden; None where L takes no part
+    def check(self, rows, n_classes): check_rows(self.source, rows, n_classes)
+    def __post_init__(self):
+        check_option('irm', self.irm, REGULATIONS)
+        check_teachers(source=self.source, opt=self.opt, sar=self.sar)
+        n,k = self.source.shape
+        if self.known is not None and (len(self.known) != n or max(self.known, default=-1) >= k): raise LabelError('known', f'{len(self.known)} labels up to {max(self.known, default=-1)}', f'{n} labels of {k} classes, -1 where there is none', 'Pass the labels of the training pairs.')
     def on(self, device):
         loss = Regulator(self.source, self.opt, self.sar, self.irm, self.normalize, device)
         if self.known is not None:
@@ -116,4 +122,5 @@ class ModalityMonitor:
     "`modality_losses` as an argument of a training"
     opt: torch.Tensor # auxiliaries' logits on the watched rows [M,K]
     sar: torch.Tensor
+    def __post_init__(self): check_teachers(opt=self.opt, sar=self.sar)
     def __call__(self, logits): return modality_losses(logits, self.opt, self.sar) # [M,K]

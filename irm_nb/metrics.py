@@ -17,13 +17,19 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from scipy import stats
-from .core import LabelError, NotFiniteError, OptionError, PairError, ShapeError, UnitsError, derive_seed
+from .core import LabelError, NotFiniteError, OptionError, PairError, ShapeError, UnitsError, check_real, check_whole, derive_seed
 
 # %% ../nbs/07_metrics.ipynb #7705bbfe
 def _array(name, y):
     "Anything with numbers as an array"
     try: return np.asarray(y.detach().cpu() if hasattr(y, 'detach') else y)
     except (ValueError, TypeError) as e: raise ShapeError(name, e, 'one number for each sample [N]', 'Pass an array, a list or a tensor.') from e
+
+def _numbers(name, v):
+    "Numbers [N], as float64"
+    v = _array(name, v)
+    if v.ndim != 1 or v.size and v.dtype.kind not in 'biuf': raise ShapeError(name, f'{v.dtype} {v.shape}', 'numbers [N]', 'Pass a list of numbers.')
+    return v.astype(float)
 
 def _whole(name, y):
     "Whole numbers [N], as int64"
@@ -97,6 +103,7 @@ class Interval(NamedTuple):
 
 def _level(level):
     "A level of confidence"
+    check_real('level', level)
     if not 0 < level < 1: raise OptionError('level', level, 'between 0 and 1', 'Pass level=0.95 for 95 %.')
     return level
 
@@ -105,6 +112,7 @@ def wilson(k, # successes
            level:float=0.95 # of confidence
           ) -> Interval: # proportion, lower and upper bound
     "Wilson's score interval for a proportion"
+    k,n = check_real('k', k),check_real('n', n)
     if not 0 <= k <= n or n == 0 or k % 1 or n % 1: raise OptionError('k, n', f'{k} of {n}', 'whole numbers, 0 <= k <= n and n > 0', 'Pass counts, not shares.')
     z,p = NormalDist().inv_cdf(0.5+_level(level)/2),k/n
     mid,half = (p + z*z/2/n)/(1 + z*z/n), z*(p*(1-p)/n + z*z/4/n/n)**0.5/(1 + z*z/n)
@@ -150,6 +158,7 @@ def cover_masks(cover, # share of each sample under cloud [N]
     if cover.dtype.kind not in 'biuf' or cover.ndim != 1: raise ShapeError('cover', f'{cover.dtype} {cover.shape}', 'one share for each sample [N]', 'Pass pairs.cover of a set under clouds.')
     if not np.isfinite(cover).all(): raise NotFiniteError('cover', f'{(~np.isfinite(cover)).sum()} of {cover.size} NaN or infinite', 'a share for every sample', 'Leave out samples whose cover is not known.')
     if cover.size and not (0 <= cover.min() and cover.max() <= 1): raise UnitsError('cover', f'from {cover.min()} to {cover.max()}', 'shares from 0 to 1', 'Divide percents by 100.')
+    edges = _numbers('edges', edges)
     if len(edges) < 2 or not (np.diff(edges) > 0).all(): raise OptionError('edges', tuple(edges), 'two or more rising shares', 'Pass edges=(0,0.5,1).')
     return {'clear':cover == 0, **{f'{100*a:.0f}–{100*b:.0f} %':(cover > a) & (cover <= b) for a,b in zip(edges[:-1], edges[1:])}}
 
@@ -165,9 +174,9 @@ class Estimate(NamedTuple):
 def _values(values, groups):
     "Values [R,N] and the number of each sample's group [N]"
     v = np.atleast_2d(_array('values', values))
-    names = _array('groups', list(groups))
+    names = _array('groups', list(groups) if hasattr(groups, '__iter__') else groups)
     if v.dtype.kind not in 'biuf': raise ShapeError('values', v.dtype, 'numbers [N] or [R,N]', 'Pass 1 for right and 0 for wrong, or their difference.')
-    if v.ndim != 2 or names.shape != v.shape[1:]: raise ShapeError('values', f'{v.shape} with {len(names)} groups', 'values [N] or [R,N], groups [N]', 'Pass the scene of every sample.')
+    if v.ndim != 2 or names.shape != v.shape[1:]: raise ShapeError('values', f'{v.shape} with groups {names.shape}', 'values [N] or [R,N], groups [N]', 'Pass the scene of every sample.')
     if np.isinf(v).any(): raise NotFiniteError('values', f'{np.isinf(v).sum()} infinite', 'finite numbers, or nan where not tested', 'Look at the samples they come from.')
     if pd.isna(names).any(): raise PairError('groups', f'{pd.isna(names).sum()} samples without a scene', 'the scene of every sample', 'Give each of them a name of its own.')
     return v.astype(float),np.unique(names.astype(str) if names.dtype == object else names, return_inverse=True)[1]
@@ -193,7 +202,7 @@ def cluster_bootstrap(values, # one number for each sample [N], or for each repe
                       seed=0 # any name or number
                      ) -> Estimate: # mean, percentiles of the draws, and two-sided p of a mean of 0
     "Interval of a mean over repeats and scenes, both drawn with replacement"
-    if n_boot < 100: raise OptionError('n_boot', n_boot, '100 draws or more', 'Leave it at 4000 for what is reported.')
+    check_whole('n_boot', n_boot, 100)
     total,count = _sums(*_values(values, groups))
     if count.shape[1] < 2: raise OptionError('groups', f'{count.shape[1]} with results', 'two or more', 'One scene says nothing about others: test on more scenes.')
     rng = np.random.default_rng(derive_seed('crossed bootstrap', seed))
@@ -236,6 +245,7 @@ def mcnemar(b:int, # samples that only the first gets right
             c:int # samples that only the second gets right
            ) -> float: # two-sided p
     "McNemar's exact test"
+    b,c = check_real('b', b),check_real('c', c)
     if b < 0 or c < 0 or b % 1 or c % 1: raise OptionError('b, c', f'{b}, {c}', 'counts', 'Count the samples that only one of the two gets right.')
     n = int(b + c)
     return min(1., 2*sum(math.comb(n, i) for i in range(int(min(b, c)) + 1))/2**n)
@@ -266,7 +276,7 @@ def paired(right, groups, # of `right_answers`
 # %% ../nbs/07_metrics.ipynb #0659cf63
 def holm(p) -> np.ndarray: # of p-values, in the order given; nan stays nan
     "Holm's correction for several tests"
-    p = np.asarray(p, float)
+    p = _numbers('p', p)
     known = p[~np.isnan(p)]
     if known.size and not (0 <= known.min() and known.max() <= 1): raise OptionError('p', f'from {known.min()} to {known.max()}', 'p-values between 0 and 1', 'Pass the p of each test.')
     order = np.argsort(p)[:len(known)]
@@ -279,7 +289,7 @@ def seed_interval(values, # one number a seed; nan is left out
                   level=0.95 # of confidence
                  ) -> Interval: # mean and Student's interval, nan for a single seed
     "Mean over seeds, and where it may lie"
-    v = np.asarray(values, float)
+    v = _numbers('values', values)
     if np.isinf(v).any(): raise NotFiniteError('values', f'{np.isinf(v).sum()} infinite', 'finite scores, or nan where there is none', 'Look at the seeds they come from.')
     v = v[~np.isnan(v)]
     if len(v) < 2: return Interval(float(v.mean()) if len(v) else float('nan'), float('nan'), float('nan'))

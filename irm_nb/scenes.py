@@ -301,6 +301,7 @@ def _check_backscatter(s):
     check_option('sar_units', s.sar_units, ('dB','stretch8'))
     if s.sar.dtype != np.uint8: lo,hi = _check_finite('sar', s.sar, s.ids)
     elif s.sar_units == 'dB': lo,hi = 0,255
+    if s.sar_units == 'stretch8' and s.sar.dtype != np.uint8 and s.sar.size and (lo < 0 or hi > 255): raise UnitsError('sar', f'values from {lo:g} to {hi:g}', "8 bits, 0 to 255, for sar_units='stretch8'", "Say sar_units='dB' where they are decibels.")
     if s.sar_units != 'dB' or not s.sar.size: return
     if lo >= 0: raise UnitsError('sar', 'no value below 0', 'backscatter in dB, mostly between -30 and 5', "Convert linear power with raster.db, or say sar_units='stretch8'.")
     if lo < _DB_LIMITS[0] or hi > _DB_LIMITS[1]: raise UnitsError('sar', f'values from {lo:g} to {hi:g}', 'backscatter in dB, mostly between -30 and 5', 'Leave out the samples that hold a fill value, or convert to dB.')
@@ -687,7 +688,11 @@ def set_meta(s, # the set
     rest = {k:v for k,v in s._content().items() if k not in arrays} | dict(labels=s.labels.tolist())
     ranges = {k:_remembered(_range, getattr(s, k)) for k in arrays if getattr(s, k).dtype.kind == 'f'}
     notes = {k:_plain_note(getattr(s, k)) for k in NOTES}
-    return dict(kind=type(s).__name__, fingerprint=fingerprint, sizes=sizes, fields=rest, ranges=ranges, notes=notes)
+    meta = dict(kind=type(s).__name__, fingerprint=fingerprint, sizes=sizes, fields=rest, ranges=ranges, notes=notes)
+    return dict(meta, digest=_meta_digest(meta))
+
+def _meta_digest(meta): # of all but the fingerprint, which `verify` looks at
+    return digest({k:v for k,v in json.loads(json.dumps(meta)).items() if k not in ('fingerprint','digest')})
 
 # %% ../nbs/04_scenes.ipynb #bde671bf
 @patch
@@ -744,6 +749,8 @@ def _load(cls, path, meta):
         if k in arrays: _facts(arrays[k])[_range] = tuple(map(float, ends))
     notes = {k:_read_note(v) for k,v in dict(meta.get('notes') or {}).items() if k in NOTES}
     s = cls(**arrays, **meta['fields'], **notes)
+    if 'digest' in meta and meta['digest'] != _meta_digest(meta):
+        raise StoreError(path/'meta.json', 'content that does not match its digest', f'what {cls.__name__}.save wrote', 'It was changed by hand or torn: build the set again.')
     vars(s)['_hash'] = meta['fingerprint']
     return s
 
@@ -862,6 +869,7 @@ class Batches:
                  comp:Compute,
                  limit=8<<30): # bytes that may live on the device
         _a_set('s', s)
+        if not isinstance(comp, Compute): raise OptionError('comp', f'a {type(comp).__name__}', 'a Compute', 'Pass compute().')
         self.s,self.modality,self.comp = s,check_option('modality', modality, MODALITIES),comp
         if not len(s): raise BudgetError('s', 'an empty set', 'samples', 'Check what was left of it.')
         self.mean,self.std = _check_stats(s, modality, stats)

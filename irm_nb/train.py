@@ -97,6 +97,11 @@ def _save_checkpoint(path, m, opt, history):
 
 def _load_checkpoint(path, m, opt):
     t,history = load_tensors(path)
+    try: return _continue(t, history, m, opt)
+    except (RuntimeError, LookupError, TypeError, ValueError) as e: raise StoreError(path, f'{type(e).__name__}: {e}'.replace('\n', ' '), 'a checkpoint of this very training', 'Delete it; the training begins anew.') from e
+
+def _continue(t, history, m, opt):
+    if not (isinstance(history, list) and all(isinstance(h, dict) for h in history)): raise ValueError('no history')
     m.load_state_dict({k[2:]:v for k,v in t.items() if k.startswith('m.')})
     state,params = {},opt.param_groups[0]['params']
     for k,v in t.items():
@@ -135,6 +140,7 @@ def fit(m:nn.Module, # on the CPU or already on the device
     file = work/'checkpoint.safetensors' if work else None
     history = _load_checkpoint(file, m, opt) if file and file.exists() else []
     n = sum(map(len, epoch_rows(rows, torch.Generator(), cfg.batch)))
+    if not n: raise BudgetError('rows', f'{len(rows)} samples to train on', 'two or more', 'Batch norm needs two: take more labels, or a lower tau.')
     with progress(cfg.epochs*n, desc) as bar:
         bar.update(len(history)*n)
         for epoch in range(len(history), cfg.epochs):
