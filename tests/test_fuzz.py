@@ -1,7 +1,6 @@
 "Damage of all kinds to a small file of every format that is read: each call ends in a value or in a named error, soon. IRM_NB_FUZZ=120 tries 3,000 of them."
-import contextlib, json, os, random, shutil, signal, time, warnings
+import contextlib, json, os, random, shutil, signal
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np, pytest, torch
 
@@ -13,7 +12,7 @@ from irm_nb.experiments import Cell, answers, keep_result, read_records
 from irm_nb.models import load_weights
 from irm_nb.raster import *
 from irm_nb.regions import features, region
-from irm_nb.scenes import PairedScenes, SceneSet, channel_stats, read_labels
+from irm_nb.scenes import SceneSet, channel_stats
 from irm_nb.store import Store, call, kept_about, save_tensors
 from irm_nb.train import TrainConfig, fit
 from irm_nb.transfer import Predictor, inputs_of

@@ -11,7 +11,7 @@ from irm_nb import models
 from irm_nb.core import *
 from irm_nb.explain import features, shapley
 from irm_nb.metrics import *
-from irm_nb.models import Architecture, new_model
+from irm_nb.models import Architecture
 from irm_nb.scenes import Batches, SceneSet, Task, channel_stats
 from irm_nb.distill import HardLabels
 from irm_nb.store import Store, call, save_tensors

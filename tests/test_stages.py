@@ -10,7 +10,7 @@ import torch
 import irm_nb
 from irm_nb import world
 from irm_nb.clouds import CloudSpec
-from irm_nb.core import Compute, OptionError
+from irm_nb.core import Compute, IrmError
 from irm_nb.distill import HardLabels, SoftLabels
 from irm_nb.irm import ModalityMonitor, RegulatedLoss
 from irm_nb.methods.fusion import GDL, OGMGE, View
@@ -74,7 +74,7 @@ def changes(v):
     for f in fields(v):
         for c in changes(getattr(v, f.name)) if getattr(v, f.name) is not None else ():
             try: out.append(replace(v, **{f.name: c}))
-            except (OptionError, TypeError): pass # a value that this field can't have
+            except (IrmError, TypeError): pass # a value that this field can't have
     assert out, type(v)
     return out
 
