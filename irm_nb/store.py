@@ -302,6 +302,7 @@ def _build(self:Store, c): # -> True, or False when another process was quicker
         with locked(work.with_suffix('.lock')):
             if file.exists(): return False
             work.mkdir(exist_ok=True)
+            write_json(work/'stage.json', dict(name=c.name, of=_in_words(c.args)))
             self._compute(c, file, work)
     except OSError as e:
         if e.filename is not None and not str(e.filename).startswith(str(self.path)): raise
@@ -343,7 +344,7 @@ def _repr_markdown_(self:Store):
 @dataclass(frozen=True)
 class Entry:
     "A kept result, or the checkpoints of one that isn't finished"
-    name: str # of the stage; 'unfinished' for checkpoints
+    name: str # of the stage, with '(unfinished)' for checkpoints
     key: str
     file: Path # or folder, for checkpoints
     bytes: int
@@ -369,7 +370,9 @@ def _entry(file, name, key):
 def _unfinished(folder):
     stats = [f.stat() for f in folder.rglob('*') if f.is_file()]
     t = [s.st_mtime for s in stats] or [folder.stat().st_mtime]
-    return Entry('unfinished', folder.name, folder, sum(s.st_size for s in stats), min(t), max(t))
+    try: about = dict(json.loads((folder/'stage.json').read_text(encoding='utf-8')))
+    except (OSError, ValueError, TypeError): about = {}
+    return Entry(f'{about.get("name", "")} (unfinished)'.strip(), folder.name, folder, sum(s.st_size for s in stats), min(t), max(t), of=about.get('of', {}))
 
 @patch
 def entries(self:Store) -> list: # of `Entry`, the last used first
