@@ -15,8 +15,6 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
-from scipy import stats
 from .core import LabelError, NotFiniteError, OptionError, PairError, ShapeError, UnitsError, check_real, check_whole, derive_seed
 
 # %% ../nbs/07_metrics.ipynb #7705bbfe
@@ -178,7 +176,8 @@ def _values(values, groups):
     if v.dtype.kind not in 'biuf': raise ShapeError('values', v.dtype, 'numbers [N] or [R,N]', 'Pass 1 for right and 0 for wrong, or their difference.')
     if v.ndim != 2 or names.shape != v.shape[1:]: raise ShapeError('values', f'{v.shape} with groups {names.shape}', 'values [N] or [R,N], groups [N]', 'Pass the scene of every sample.')
     if np.isinf(v).any(): raise NotFiniteError('values', f'{np.isinf(v).sum()} infinite', 'finite numbers, or nan where not tested', 'Look at the samples they come from.')
-    if pd.isna(names).any(): raise PairError('groups', f'{pd.isna(names).sum()} samples without a scene', 'the scene of every sample', 'Give each of them a name of its own.')
+    lost = sum(n is None or n != n for n in names.tolist())
+    if lost: raise PairError('groups', f'{lost} samples without a scene', 'the scene of every sample', 'Give each of them a name of its own.')
     return v.astype(float),np.unique(names.astype(str) if names.dtype == object else names, return_inverse=True)[1]
 
 def _sums(v, g):
@@ -229,6 +228,7 @@ def right_answers(results, # finished cells: key, method, seed
                   answers # key -> frame of id, group, label, predicted
                  ) -> tuple: # (frame of 1, 0 or nan: (method, seed) by sample, scene of each sample)
     "Who got which sample right"
+    import pandas as pd
     names = [(c.method, c.seed) for c in results.itertuples()]
     if not names: raise OptionError('results', 'no cell', 'at least one', 'Run the cells first.')
     twice = [k for k,n in Counter(names).items() if n > 1]
@@ -293,5 +293,6 @@ def seed_interval(values, # one number a seed; nan is left out
     if np.isinf(v).any(): raise NotFiniteError('values', f'{np.isinf(v).sum()} infinite', 'finite scores, or nan where there is none', 'Look at the seeds they come from.')
     v = v[~np.isnan(v)]
     if len(v) < 2: return Interval(float(v.mean()) if len(v) else float('nan'), float('nan'), float('nan'))
-    half = stats.t.ppf(0.5 + _level(level)/2, len(v) - 1)*v.std(ddof=1)/len(v)**0.5
+    from scipy.stats import t as student
+    half = student.ppf(0.5 + _level(level)/2, len(v) - 1)*v.std(ddof=1)/len(v)**0.5
     return Interval(float(v.mean()), float(v.mean() - half), float(v.mean() + half))
