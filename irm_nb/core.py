@@ -114,7 +114,7 @@ def splitmix(x: np.ndarray) -> np.ndarray: # any shape, uint64 -> the same shape
     return x ^ (x >> _U(31))
 
 # %% ../nbs/00_core.ipynb #cd939f23
-def _key64(k): return int.from_bytes(hashlib.blake2b(str(k).encode(), digest_size=8).digest(), 'little')
+def _key64(k): return int.from_bytes(hashlib.blake2b(str(k).encode('utf-8', 'surrogatepass'), digest_size=8).digest(), 'little')
 
 def hash_ids(ids, # sample ids: strings, or anything whose `str` is unique
              *purpose # what the numbers are for: seeds, names

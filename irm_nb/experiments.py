@@ -33,7 +33,7 @@ from .methods.all import METHODS
 from .metrics import scores_by
 from .models import check_images, image_net, patch_critic
 from .scenes import *
-from .store import Store
+from .store import Store, notes_of
 from .train import TrainConfig
 from .transfer import PRESETS, SOURCE, STUDENT, Config, bank
 
@@ -321,7 +321,7 @@ def _peak(comp):
 
 # %% ../nbs/30_experiments.ipynb #7dc3a493
 def _kept_notes(store, name, key):
-    with safe_open(store.path/f'{name}-{key}.safetensors', 'pt') as f: return json.loads(f.metadata()['notes'])
+    with safe_open(store.path/f'{name}-{key}.safetensors', 'pt') as f: return json.loads(notes_of(f.metadata() or {})[1])
 
 def _steps(value): # of optimisers, wherever a kept value has noted them
     if isinstance(value, list) and len(value) == 2 and value[0] == 'steps': return value[1]
