@@ -69,7 +69,7 @@ def new_optimizer(cfg:TrainConfig, params):
 def epoch_rows(rows, # indices that take part
                g:torch.Generator, batch:int) -> list: # of index tensors
     "Shuffled batches; a last batch of one is dropped, since batch norm can't use it"
-    rows = torch.as_tensor(np.array(rows)) # a copy: indices of a task can't be written to, and torch warns of such
+    rows = rows if isinstance(rows, torch.Tensor) else torch.as_tensor(np.array(rows)) # a copy: indices of a task can't be written to
     return [r for r in rows[torch.randperm(len(rows), generator=g)].split(batch) if len(r) > 1]
 
 # %% ../nbs/11_train.ipynb #32bc5996
