@@ -396,16 +396,18 @@ def size(self:Store) -> int:
 @patch
 def remove(self:Store, entries) -> int: # bytes freed
     "Remove entries, but no checkpoints that a process is writing"
-    freed = 0
-    for e in entries:
-        lock = self.path/'work'/f'{e.key}.lock'
-        with locked(lock, wait=False) as free:
-            if not free: continue
-            if e.file.is_dir(): shutil.rmtree(e.file)
-            else: e.file.unlink(missing_ok=True)
-            lock.unlink(missing_ok=True)
-            freed += e.bytes
-    return freed
+    try: return sum(self._remove_one(e) for e in entries)
+    except OSError as e: raise OutputError(self.path, e.strerror or e, 'a store that can be written', 'Change its permissions, or mount it for writing.') from e
+
+@patch
+def _remove_one(self:Store, e): # bytes freed
+    lock = self.path/'work'/f'{e.key}.lock'
+    with locked(lock, wait=False) as free:
+        if not free: return 0
+        if e.file.is_dir(): shutil.rmtree(e.file)
+        else: e.file.unlink(missing_ok=True)
+        lock.unlink(missing_ok=True)
+        return e.bytes
 
 @patch
 def verify(self:Store, entries=None) -> list: # of `StoreError`
