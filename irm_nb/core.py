@@ -258,10 +258,7 @@ def _remove(p):
 def _sync(path):
     "Flush a file, or a folder with all that is in it, to the disk"
     files = [path, *path.rglob('*')] if path.is_dir() else [path]
-    for f in files if os.name == 'posix' else (): # Windows has no descriptor of a folder
-        fd = os.open(f, os.O_RDONLY)
-        try: os.fsync(fd)
-        finally: os.close(fd)
+    for f in files: _sync_folder(f)
 
 def _exchange(a, b):
     "Swap two folders in one step, where the system can (Linux); False where it can't"
@@ -298,8 +295,8 @@ def _moved_into_place(path, make):
         raise _unwritable(path, e) from e
     finally: _remove(tmp)
 
-def _sync_folder(path):
-    if os.name != 'posix': return
+def _sync_folder(path): # or a file, by itself
+    if os.name != 'posix': return # Windows has no descriptor of a folder
     fd = os.open(path, os.O_RDONLY)
     try: os.fsync(fd)
     finally: os.close(fd)
