@@ -227,11 +227,14 @@ def _unbuilt(name): # on torch's `meta` device, for three channels or six
         except ShapeError: return new_model(name, 2, 6)
 
 # %% ../nbs/10_models.ipynb #f6ce49ce
-@lru_cache(64)
 def check_images(arch:str, # for `new_model`
                  in_channels:int,
                  size:tuple): # (height, width) in pixels
     "`ShapeError` where images of a size don't fit a network"
+    _check_images(arch, in_channels, tuple(size), tuple(ARCHS.items()))
+
+@lru_cache(64)
+def _check_images(arch, in_channels, size, archs): # remembered as long as the table of architectures is the same
     if min(size) < 1: raise ShapeError('images', f'{size[0]}×{size[1]} pixels', 'at least one pixel', 'Check the size of the set.')
     with torch.device('meta'): m = new_model(arch, 2, in_channels).eval()
     try: m(torch.empty(2, in_channels, *size, device='meta'))
