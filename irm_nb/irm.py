@@ -60,7 +60,7 @@ def mixed_teacher(teachers:dict, # name -> probabilities [B,K]
     w = sum(ws.values())
     return sum(ws[t].reshape(-1,1)*y for t,y in teachers.items())/w.reshape(-1,1),w
 
-# %% ../nbs/13_irm.ipynb #59ecf500
+# %% ../nbs/13_irm.ipynb #eaa25ff0
 @dataclass(frozen=True, eq=False)
 class Opinions:
     "What a regulation may look at, of one batch"
@@ -84,7 +84,7 @@ class Regulation:
     def about(self): return (self.weigh.__doc__ or '').strip().split('\n')[0]
     @property
     def options(self): return {k:p.default for k,p in list(inspect.signature(self.weigh).parameters.items())[1:]}
-    def __key__(self): return [self.name, *([] if self.weigh.__module__.startswith('irm_nb.') else [own_code(self.weigh)])]
+    def __key__(self): return [self.name, own_code(self.weigh)]
 
 def regulation(name:str, needs=()):
     "Decorator: put a function into `REGULATIONS`"
@@ -96,7 +96,7 @@ def regulation(name:str, needs=()):
         return f
     return add
 
-# %% ../nbs/13_irm.ipynb #2c9b5011
+# %% ../nbs/13_irm.ipynb #3fe0fede
 @regulation('none')
 def equal_weights(seen:Opinions):
     "Eq. (3): all teachers alike"
@@ -124,7 +124,7 @@ def control_by_sample(seen:Opinions, normalize=False):
     "The same with the factor of every sample"
     return _same_factor(seen, irm_by_sample(seen, normalize))
 
-# %% ../nbs/13_irm.ipynb #b5ae6c32
+# %% ../nbs/13_irm.ipynb #24953e71
 def weigh(how:Regulation, seen:Opinions, present:dict, # modality -> bool [B], where some lack it
           options:dict) -> dict:
     "The weight of every teacher, as numbers, scalars or [B]"
@@ -200,7 +200,7 @@ class Regulated:
         present = {m:p[rows] for m,p in self.present.items()}
         return regulate(logits, seen, {t:y[rows] for t,y in self.y.items()}, self.how, self.options, present)
 
-# %% ../nbs/13_irm.ipynb #27ef12c0
+# %% ../nbs/13_irm.ipynb #309b2497
 @patch
 def on(self:RegulatedLoss, device) -> Regulated: return Regulated(self, device)
 
