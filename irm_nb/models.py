@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from torch import nn
 
 from .core import *
-from .scenes import Batches
+from .batches import Batches
 from .store import own_code, read_tensors
 
 # %% ../nbs/10_models.ipynb #c9eb35e5
