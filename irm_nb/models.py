@@ -17,8 +17,8 @@ import torchvision
 from fastcore.basics import patch
 from torch import nn
 
-from .core import *
 from .batches import Batches
+from .core import *
 from .store import own_code, read_tensors
 
 # %% ../nbs/10_models.ipynb #c9eb35e5
