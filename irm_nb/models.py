@@ -67,19 +67,21 @@ def backbone(arch) -> Backbone: # name of an entry of `BACKBONES`, or kind:argum
     try: made = entry(rest)
     except (TypeError, ValueError, KeyError, RuntimeError, AssertionError) as e:
         raise OptionError('arch', repr(str(arch)), f'what {kind!r} in BACKBONES is built with, after a colon',
-                          'Write it as Predictor.arch has it.') from e
+                          'Write it as Predictor.arch has it; a plain entry is Backbone(build, head=…).') from e
     if isinstance(made, Backbone): return made
     expected = 'a Backbone, or a function that makes one of text'
     raise OptionError(f'BACKBONES[{kind!r}]', f'a {type(made).__name__}', expected, 'Enter Backbone(build, head=…).')
 
 # %% ../nbs/10_models.ipynb #38132f01
-def _built(b, n_classes, in_channels):
-    m = b.build(n_classes, in_channels)
-    m.adapter = b
+@patch
+def new(self:Backbone, n_classes:int, in_channels:int) -> nn.Module:
+    "A network that knows its entry"
+    m = self.build(n_classes, in_channels)
+    m.adapter = self
     linear = [k for k,v in m.named_modules() if isinstance(v, nn.Linear)]
-    if b.head in linear: return m
+    if self.head in linear: return m
     expected = f'a linear classifier of {type(m).__name__}: {", ".join(linear[-3:])}'
-    raise OptionError('Backbone.head', repr(b.head), expected, 'Name it in the entry: Backbone(build, head=…).')
+    raise OptionError('Backbone.head', repr(self.head), expected, 'Name it in the entry: Backbone(build, head=…).')
 
 def new_model(arch, # name of an entry of `BACKBONES`, or kind:arguments
               n_classes:int, in_channels:int,
@@ -90,7 +92,7 @@ def new_model(arch, # name of an entry of `BACKBONES`, or kind:arguments
     check_whole('in_channels', in_channels, 1)
     if b.channels not in (None, in_channels):
         raise ShapeError('in_channels', in_channels, f'{b.channels}, as {arch} says', 'Feed it its modalities.')
-    with seeded('weights', *purpose): m = _built(b, n_classes, in_channels)
+    with seeded('weights', *purpose): m = b.new(n_classes, in_channels)
     return m.to(memory_format=torch.channels_last)
 
 # %% ../nbs/10_models.ipynb #ca7a870d
@@ -179,7 +181,7 @@ class Branches(nn.Module):
                  channels:dict): # name of a modality -> number of its channels, in the order of the input
         super().__init__()
         self.channels = channels
-        for k,c in channels.items(): self.add_module(k, _built(backbone(arch), 1, c))
+        for k,c in channels.items(): self.add_module(k, backbone(arch).new(1, c))
         widths = [head_of(self.get_submodule(k)).in_features for k in channels]
         self.fc = nn.Linear(sum(widths), n_classes)
         for k in channels: self.get_submodule(k).set_submodule(backbone(arch).head, nn.Identity())

@@ -16,7 +16,6 @@ from torch import nn
 
 from ..core import *
 from ..models import *
-from ..models import _built
 
 # %% ../../nbs/15_translate.ipynb #7a980a73
 def _block(i, o, k, pad=0, conv=nn.Conv2d, **how):
@@ -170,7 +169,7 @@ def _before(kind, text): # WIDTH:BLOCKS:ARCH or WIDTH:BLOCKS:CHANNELS:ARCH
     def build(n_classes, in_channels):
         painted = in_channels if kind == 'restored' else out
         net = translator_net(kind, in_channels, width, blocks, painted)
-        return Translated(net, _built(b, n_classes, painted), in_channels, painted)
+        return Translated(net, b.new(n_classes, painted), in_channels, painted)
     return Backbone(build, f'classifier.{b.head}', None, tuple(f'classifier.{k}' for k in b.top))
 
 BACKBONES.update({k:partial(_before, k) for k in TRANSLATORS})
