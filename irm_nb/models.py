@@ -17,11 +17,11 @@ import torchvision
 from fastcore.basics import patch
 from torch import nn
 
-from .core import *
 from .batches import Batches
+from .core import *
 from .store import own_code, read_tensors
 
-# %% ../nbs/10_models.ipynb #3610aa51
+# %% ../nbs/10_models.ipynb #c9eb35e5
 @dataclass(frozen=True, eq=False)
 class Backbone:
     "How a network is built, and what its parts are called"
@@ -58,7 +58,7 @@ BACKBONES = dict(
     resnet50=Backbone(resnet50, top=('layer4','fc')),
     googlenet=Backbone(googlenet, first='conv1.conv', top=('inception5a','inception5b','fc')))
 
-# %% ../nbs/10_models.ipynb #fe76e936
+# %% ../nbs/10_models.ipynb #45bdcd0e
 def backbone(arch) -> Backbone: # name of an entry of `BACKBONES`, or kind:arguments
     "The entry of an architecture"
     kind,_,rest = str(arch).partition(':')
@@ -67,19 +67,21 @@ def backbone(arch) -> Backbone: # name of an entry of `BACKBONES`, or kind:argum
     try: made = entry(rest)
     except (TypeError, ValueError, KeyError, RuntimeError, AssertionError) as e:
         raise OptionError('arch', repr(str(arch)), f'what {kind!r} in BACKBONES is built with, after a colon',
-                          'Write it as Predictor.arch has it.') from e
+                          'Write it as Predictor.arch has it; a plain entry is Backbone(build, head=…).') from e
     if isinstance(made, Backbone): return made
-    raise OptionError('arch', f'a {type(made).__name__} under {kind!r}', 'a Backbone, or a function that makes one of text',
-                      f'Enter it as BACKBONES[{kind!r}] = Backbone(build, head=…).')
+    expected = 'a Backbone, or a function that makes one of text'
+    raise OptionError(f'BACKBONES[{kind!r}]', f'a {type(made).__name__}', expected, 'Enter Backbone(build, head=…).')
 
 # %% ../nbs/10_models.ipynb #38132f01
-def _built(b, n_classes, in_channels):
-    m = b.build(n_classes, in_channels)
-    m.adapter = b
+@patch
+def new(self:Backbone, n_classes:int, in_channels:int) -> nn.Module:
+    "A network that knows its entry"
+    m = self.build(n_classes, in_channels)
+    m.adapter = self
     linear = [k for k,v in m.named_modules() if isinstance(v, nn.Linear)]
-    if b.head in linear: return m
-    raise OptionError('Backbone.head', repr(b.head), f'a linear classifier of {type(m).__name__}: {", ".join(linear[-3:])}',
-                      'Name it in the entry: Backbone(build, head=…).')
+    if self.head in linear: return m
+    expected = f'a linear classifier of {type(m).__name__}: {", ".join(linear[-3:])}'
+    raise OptionError('Backbone.head', repr(self.head), expected, 'Name it in the entry: Backbone(build, head=…).')
 
 def new_model(arch, # name of an entry of `BACKBONES`, or kind:arguments
               n_classes:int, in_channels:int,
@@ -89,8 +91,8 @@ def new_model(arch, # name of an entry of `BACKBONES`, or kind:arguments
     check_whole('n_classes', n_classes, 1)
     check_whole('in_channels', in_channels, 1)
     if b.channels not in (None, in_channels):
-        raise ShapeError('in_channels', in_channels, f'{b.channels}, as {arch} says', 'Feed it the modalities of its name.')
-    with seeded('weights', *purpose): m = _built(b, n_classes, in_channels)
+        raise ShapeError('in_channels', in_channels, f'{b.channels}, as {arch} says', 'Feed it its modalities.')
+    with seeded('weights', *purpose): m = b.new(n_classes, in_channels)
     return m.to(memory_format=torch.channels_last)
 
 # %% ../nbs/10_models.ipynb #ca7a870d
@@ -114,7 +116,7 @@ def features(m:nn.Module, x:torch.Tensor) -> torch.Tensor: # [B,C,H,W] -> [B,F]
     with head_of(m).register_forward_pre_hook(look): m(x)
     return seen[0]
 
-# %% ../nbs/10_models.ipynb #37920f50
+# %% ../nbs/10_models.ipynb #d048991d
 def stage_parts(m, # network, or name of an architecture
                 mode:str # 'full', 'top' or 'head'
                ) -> tuple: # paths of modules that are trained; None for all
@@ -126,7 +128,7 @@ def stage_parts(m, # network, or name of an architecture
                           "Name it in the entry: Backbone(build, top=('layer4','fc')).")
     return parts[check_option('mode', mode, tuple(parts))]
 
-# %% ../nbs/10_models.ipynb #47fe0842
+# %% ../nbs/10_models.ipynb #3b791ec9
 def _numbers(text): # 'opt=3,sar=3' -> {'opt': 3, 'sar': 3}
     pairs = [part.split('=') for part in text.split(',')]
     out = {k.strip():int(v) for k,v in pairs}
@@ -146,7 +148,7 @@ def _top_of(m): # the last stage, and what comes after it
     after = children[children.index(last.split('.')[0]) + 1:]
     return (last, *(k for k in after if list(m.get_submodule(k).parameters())))
 
-# %% ../nbs/10_models.ipynb #877ffc38
+# %% ../nbs/10_models.ipynb #7db80afb
 @lru_cache(64)
 def _timm_backbone(text): # NAME, or NAME:option=1,option=2
     timm = _timm()
@@ -157,12 +159,13 @@ def _timm_backbone(text): # NAME, or NAME:option=1,option=2
     options = _numbers(rest) if rest else {}
     if cfg.fixed_input_size: options.setdefault('img_size', 64)
     if not isinstance(cfg.classifier, str):
-        raise OptionError('arch', f"'timm:{name}' with classifiers {cfg.classifier}", 'a network with one', 'Take another.')
+        raise OptionError('arch', f'timm:{name} with {cfg.classifier}', 'a network with one classifier', 'Take another.')
     build = partial(_new_timm, name, options)
     with torch.device('meta'): m = build(1, 3)
-    patch,size = getattr(getattr(m, 'patch_embed', None), 'patch_size', (1,)),options.get('img_size', 0)
-    if any(size % p for p in patch):
-        raise OptionError('img_size', size, f'a multiple of its patches of {patch[0]} pixels', f'Write timm:{name}:img_size=…')
+    size = options.get('img_size', 0)
+    patch = getattr(getattr(m, 'patch_embed', None), 'patch_size', (1,))[0]
+    if size % patch:
+        raise OptionError('img_size', size, f'a multiple of its patches of {patch} pixels', 'Write img_size=… after its name.')
     return Backbone(build, cfg.classifier, cfg.first_conv, _top_of(m))
 
 def _new_timm(name, options, n_classes, in_channels):
@@ -178,7 +181,7 @@ class Branches(nn.Module):
                  channels:dict): # name of a modality -> number of its channels, in the order of the input
         super().__init__()
         self.channels = channels
-        for k,c in channels.items(): self.add_module(k, _built(backbone(arch), 1, c))
+        for k,c in channels.items(): self.add_module(k, backbone(arch).new(1, c))
         widths = [head_of(self.get_submodule(k)).in_features for k in channels]
         self.fc = nn.Linear(sum(widths), n_classes)
         for k in channels: self.get_submodule(k).set_submodule(backbone(arch).head, nn.Identity())
@@ -192,7 +195,7 @@ class Branches(nn.Module):
         f = self.branches(x)
         return self.fc(torch.cat([torch.zeros_like(v) if k in drop else v for k,v in f.items()], 1))
 
-# %% ../nbs/10_models.ipynb #680fd7f6
+# %% ../nbs/10_models.ipynb #a8e771db
 def _branches(text): # ARCH:name=channels,name=channels
     arch,_,counts = text.rpartition(':')
     channels = _numbers(counts)
@@ -202,7 +205,7 @@ def _branches(text): # ARCH:name=channels,name=channels
 
 BACKBONES['branches'] = _branches
 
-# %% ../nbs/10_models.ipynb #ca07ec54
+# %% ../nbs/10_models.ipynb #61236590
 _SAME_BAND = dict(R='B04', RED='B04', G='B03', GREEN='B03', B='B02', BLUE='B02', NIR='B08', SWIR1='B11', SWIR2='B12')
 
 def _band(name): # as Sentinel-2 writes it, where it has one
@@ -216,10 +219,9 @@ def fit_first_layer(weight:torch.Tensor, # [O,K,h,w], trained on K bands
                    ) -> torch.Tensor: # [O,in_channels,h,w]
     "Weights of a first convolution for other bands"
     old = weight.shape[1]
-    if bands is not None and len(bands) != in_channels:
-        raise ShapeError('bands', ', '.join(map(str, bands)), f'{in_channels} names, one a channel', 'Name each channel.')
-    if known is not None and len(known) != old:
-        raise ShapeError('known', ', '.join(map(str, known)), f'{old} names, one a band of the weights', 'Name each band.')
+    for name,said,n in (('bands', bands, in_channels), ('known', known, old)):
+        if said is not None and len(said) != n:
+            raise ShapeError(name, ', '.join(map(str, said)), f'{n} names', 'Name each band once, in order.')
     if old == in_channels and None in (bands, known): return weight
     at = {_band(k):i for i,k in enumerate(known or ())}
     mean = weight.mean(1)
@@ -238,14 +240,16 @@ def check_state(state:dict, # name -> tensor
                 own:dict, # the same of the network it is for
                 where): # file, or what it is
     "`WeightsError` where weights don't fit a network, `NotFiniteError` where they are no numbers"
-    def both(k): return f'{k} {list(own[k].shape)} ' + (f'(file: {list(state[k].shape)})' if k in state else '(not in file)')
     wrong = [k for k,v in own.items() if k not in state or state[k].shape != v.shape]
     if wrong:
+        k = wrong[0]
+        there = f'file: {list(state[k].shape)}' if k in state else 'not in file'
+        found = f'{len(wrong)} tensors that differ, first {k} {list(own[k].shape)} ({there})'
         do = 'Check the architecture; another class scheme needs head=False, other channels need their names as bands=.'
-        raise WeightsError(where, f'{len(wrong)} tensors that differ, first {both(wrong[0])}', f'the {len(own)} tensors of this network', do)
+        raise WeightsError(where, found, f'the {len(own)} tensors of this network', do)
     check_finite({k:state[k] for k in own}, where)
 
-# %% ../nbs/10_models.ipynb #68ddc194
+# %% ../nbs/10_models.ipynb #3b58f855
 def _own(m, head): # its tensors, with or without the classifier's
     return {k:v for k,v in m.state_dict().items() if head or not k.startswith(f'{adapter_of(m).head}.')}
 
@@ -256,7 +260,8 @@ def _fitted(m, state, bands, known): # the same weights, for the channels and th
     places = out.get('pos_embed')
     if places is not None and 'pos_embed' in own and places.shape != own['pos_embed'].shape:
         from timm.layers import resample_abs_pos_embed
-        out['pos_embed'] = resample_abs_pos_embed(places, m.patch_embed.grid_size, num_prefix_tokens=m.num_prefix_tokens)
+        grid = m.patch_embed.grid_size
+        out['pos_embed'] = resample_abs_pos_embed(places, grid, num_prefix_tokens=m.num_prefix_tokens)
     return out
 
 def _put(m, state, head, where): # in place
@@ -286,7 +291,7 @@ def begin_from(self:Branches,
     for k in self.channels: start_from(self.get_submodule(k), state, (bands or {}).get(k), known)
     return self
 
-# %% ../nbs/10_models.ipynb #da18c6c0
+# %% ../nbs/10_models.ipynb #d0254492
 _PREFERRED = 'encoder_q','teacher'
 
 def _under_prefix(state, own, path): # the tensors of a file, without what stands before the network's own names
@@ -296,11 +301,11 @@ def _under_prefix(state, own, path): # the tensors of a file, without what stand
     best = [p for p,n in found.items() if n == max(found.values())]
     chosen = [p for p in best if any(word in p for word in _PREFERRED)] or best
     if len(chosen) > 1:
-        raise WeightsError(path, f'the network under {", ".join(map(repr, chosen))}', 'one of them', 'Remove the others.')
+        raise WeightsError(path, f'networks under {", ".join(map(repr, chosen))}', 'one of them', 'Remove the others.')
     p = chosen[0] if chosen else ''
     return {k[len(p):]:v for k,v in state.items() if k.startswith(p)}
 
-# %% ../nbs/10_models.ipynb #436d0982
+# %% ../nbs/10_models.ipynb #438af76b
 @dataclass(frozen=True)
 class Layout:
     "On which bands weights were trained, and how these were normalised"
@@ -322,7 +327,7 @@ LAYOUTS = dict(
     SENTINEL2_RGB_MOCO=Layout(('B04','B03','B02'), 'reflectance', (0.,)*3, (1/0.3,)*3),
     IMAGENET=Layout(('R','G','B'), 'rgb8', (.485,.456,.406), (.229,.224,.225)))
 
-# %% ../nbs/10_models.ipynb #27902a8a
+# %% ../nbs/10_models.ipynb #2e921987
 def _known_bands(layout, n, in_channels): # names of a file's bands; None where nobody can say
     if layout is not None: return LAYOUTS[check_option('layout', layout, tuple(LAYOUTS))].bands
     if n == in_channels: return None
@@ -330,8 +335,9 @@ def _known_bands(layout, n, in_channels): # names of a file's bands; None where 
 
 def _read(path):
     if path.suffix != '.safetensors':
-        raise WeightsError(path, f'a {path.suffix or "nameless"} file', 'safetensors; pickles can run code and are never loaded',
-                           'Convert it once, where you trust it: safetensors.torch.save_file(state_dict, path).')
+        expected = 'safetensors; pickles can run code and are never loaded'
+        do = 'Convert it once, where you trust it: safetensors.torch.save_file(state_dict, path).'
+        raise WeightsError(path, f'a {path.suffix or "nameless"} file', expected, do)
     try: return read_tensors(path)[0]
     except StoreError as e:
         raise WeightsError(path, e.found, 'a whole safetensors file', 'Check the path, or copy it again.') from e
@@ -344,13 +350,15 @@ def load_weights(m:nn.Module,
                 ) -> nn.Module:
     "Load local weights, in place; refuses pickles and weights that don't fit"
     path = as_path(path)
+    if bands is None and layout is not None:
+        raise OptionError('bands', 'None', f'the channels\' names beside {layout!r}', "Pass bands=('R','G','B').")
     state = _under_prefix(_read(path), _own(m, head=False), path)
     first = state.get(f'{adapter_of(m).first}.weight')
     if bands is not None and first is not None:
         state = _fitted(m, state, bands, _known_bands(layout, first.shape[1], len(bands)))
     return _put(m, state, head, path)
 
-# %% ../nbs/10_models.ipynb #9f7ceabb
+# %% ../nbs/10_models.ipynb #8fd3218e
 def expected_stats(layout, # a `Layout`, or None: the set's own
                    own:dict, # of `channel_stats`: {'mean': [C], 'std': [C]}
                    bands, # names of the channels
