@@ -30,7 +30,7 @@ from .store import *
 from .tasks import *
 from .train import *
 
-# %% ../nbs/14_transfer.ipynb #d9e55efa
+# %% ../nbs/14_transfer.ipynb #03d657cd
 @dataclass(frozen=True)
 class Weights:
     "Local weights as an argument: what counts is the file's content"
@@ -71,7 +71,7 @@ class Config:
     blocks: int = 6 # its residual blocks
     def __post_init__(self): _check_config(self)
 
-# %% ../nbs/14_transfer.ipynb #644a92c9
+# %% ../nbs/14_transfer.ipynb #9fb600af
 ROLES = 'source','auxiliary','target' # of networks
 
 def _check_config(c):
@@ -183,7 +183,7 @@ def part_of(self:Predictor, s:Scenes,
     seen = s.select(*(k for k in s.names if k in part)) if set(part) & set(s.names) else s
     return replace(seen, modalities=part)
 
-# %% ../nbs/14_transfer.ipynb #1e40ae51
+# %% ../nbs/14_transfer.ipynb #dbf0508d
 @patch
 def logits(self:Predictor, s:Scenes, comp=None, missing='error') -> torch.Tensor: # float32 [N,K]
     "Logits for every sample"
@@ -229,7 +229,7 @@ def load(cls:Predictor, path) -> Predictor: # folder written by `save`
         raise WeightsError(file, 'other weights', 'those that were saved with this predictor.json', 'Copy the whole folder again.')
     return replace(p, state=state)
 
-# %% ../nbs/14_transfer.ipynb #eef1c739
+# %% ../nbs/14_transfer.ipynb #d9297d4d
 def _read_note(cls, d):
     "(predictor without weights, digest of their file)"
     if d.pop('digest') != _digest_of(d): raise ValueError('content that does not match its digest')
@@ -267,7 +267,7 @@ def begun(arch:str, n_classes, train:Scenes, stats, purpose, weights:Weights) ->
     for i in train.inputs.values(): stats = expected_stats(layout, stats, _channel_names(train), i.units)
     return m,stats
 
-# %% ../nbs/14_transfer.ipynb #990880f1
+# %% ../nbs/14_transfer.ipynb #f462a041
 @stage('{name}')
 def train_network(name:str, # of the stage
                   arch:Architecture, train:Scenes, # set to learn from, all of its modalities

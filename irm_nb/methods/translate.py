@@ -4,18 +4,27 @@
 
 # %% auto #0
 __all__ = ['TRANSLATORS', 'Residual', 'image_net', 'patch_critic', 'lsgan', 'judged', 'there_and_back', 'Pool', 'Repaint',
-           'signed', 'Translated', 'units_', 'translator_net']
+           'signed', 'Translated', 'units_', 'translator_net', 'ImageTranslator', 'translated_images',
+           'translated_scenes', 'finetune_translated']
 
 # %% ../../nbs/15_translate.ipynb #c63a98f8
 import re
+from dataclasses import dataclass, field, replace
 from functools import partial
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from fastcore.basics import patch
 from torch import nn
 
+from ..batches import *
 from ..core import *
 from ..models import *
+from ..scenes import *
+from ..store import *
+from ..tasks import *
+from ..transfer import *
 
 # %% ../../nbs/15_translate.ipynb #7a980a73
 def _block(i, o, k, pad=0, conv=nn.Conv2d, **how):
@@ -173,3 +182,55 @@ def _before(kind, text): # WIDTH:BLOCKS:ARCH or WIDTH:BLOCKS:CHANNELS:ARCH
     return Backbone(build, f'classifier.{b.head}', None, tuple(f'classifier.{k}' for k in b.top))
 
 BACKBONES.update({k:partial(_before, k) for k in TRANSLATORS})
+
+# %% ../../nbs/15_translate.ipynb #267fa543
+@storable
+@dataclass
+class ImageTranslator(Kept):
+    "A trained image net and how to feed it"
+    kind: str # of `TRANSLATORS`
+    width: int
+    blocks: int
+    inputs: dict # modality -> `Input`
+    lo: list # limits of its input in units, one a channel
+    hi: list
+    state: dict = field(repr=False) # weights
+    history: list = field(default_factory=list, repr=False)
+    @property
+    def arch(self): return f'{self.kind}:{self.width}:{self.blocks}'
+    def part_of(self, s): return s.select(**{k:i.bands for k,i in self.inputs.items()})
+    def net(self):
+        m = translator_net(self.kind, len(self.lo), self.width, self.blocks)
+        m.load_state_dict(self.state)
+        return m.eval()
+
+@patch
+@torch.no_grad()
+def images(self:ImageTranslator, s:Scenes, comp=None, batch=64) -> np.ndarray: # uint8 [N,3,H,W]
+    "What it makes of every sample"
+    comp,seen = comp or compute(),self.part_of(s)
+    m = self.net().to(comp.device, memory_format=torch.channels_last)
+    lo,hi = (torch.tensor(v).view(1,-1,1,1) for v in (self.lo, self.hi))
+    def made(rows): return m(signed(channels(seen, rows), lo, hi).to(comp.device)).float().cpu()
+    with comp.autocast(): out = [made(slice(i, i+batch)) for i in range(0, len(s), batch)]
+    return torch.cat(out).add_(1).mul_(127.5).round_().to(torch.uint8).numpy()
+
+# %% ../../nbs/15_translate.ipynb #3c403824
+@stage('images')
+def translated_images(t:ImageTranslator, s:Scenes, comp:Compute) -> np.ndarray: return t.images(s, comp)
+
+def translated_scenes(t:ImageTranslator, task:Task, store:Store, comp:Compute) -> Scenes:
+    "A task's training scenes as a translator shows them to the source network"
+    images = store(translated_images, t, t.part_of(task.train), comp)
+    name, = task.source.names
+    return replace(task.train, modalities={name:Modality(images, ('R','G','B'), 'rgb8', 'optical')}, alpha=None)
+
+def finetune_translated(t:ImageTranslator, task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
+    "*Finetune* on what a translator makes of the images, and the translator before it"
+    f_pre = pretrain(task.source, cfg, store, comp)
+    c = adapt_on(translated_scenes(t, task, store, comp), f_pre, task, cfg, store, comp, 'head')
+    seen = t.part_of(task.train)
+    stats = channel_stats(seen)
+    m = units_(Translated(t.net(), c.model(), len(stats['mean'])), stats, c.stats, t.lo, t.hi)
+    p = trained(m, f'{t.arch}:{c.arch}', seen, stats, c.history)
+    return p.keep_as(digest(['translated', t.key, c.key]))
