@@ -165,7 +165,7 @@ def _timm_backbone(text): # NAME, or NAME:option=1,option=2
     size = options.get('img_size', 0)
     patch = getattr(getattr(m, 'patch_embed', None), 'patch_size', (1,))[0]
     if size % patch:
-        raise OptionError('img_size', size, f'a multiple of its patches, {patch} pixels', 'Write img_size=… after its name.')
+        raise OptionError('img_size', size, f'a multiple of its patches, {patch} pixels', 'Write img_size=… behind it.')
     return Backbone(build, cfg.classifier, cfg.first_conv, _top_of(m))
 
 def _new_timm(name, options, n_classes, in_channels):
