@@ -6,8 +6,8 @@
 __all__ = ['FROM_IMAGES', 'Cell', 'choices_text', 'uncovered', 'check_image_nets', 'check_sets', 'check_weights', 'revision',
            'circumstances', 'measure']
 
-# %% ../nbs/29_cells.ipynb #b8b823f3
-import functools, json, platform, subprocess, sys, time
+# %% ../nbs/29_cells.ipynb #a5498130
+import functools, json, platform, re, subprocess, sys, time
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def _canonical(c:Cell):
     for k in ('source','target','labels'): put(k, str(getattr(c, k)))
     made = [made_on_the_spot(role, getattr(c, role)) for role in ('source','target')]
     check_option('method', c.method, tuple(METHODS))
-    if not str(c.split).startswith('list:'): check_option('split', c.split, ('random','groups','list:FILE'))
+    if not re.fullmatch('list:.+', str(c.split)): check_option('split', c.split, ('random','groups','list:FILE'))
     check_option('clear_labels', c.clear_labels, (True, False))
     put('cloud_scenario', read_scenario(c.cloud_scenario)[0])
     for k,least in dict(seed=0, per_class=1, min_train=0, min_test=0).items():
@@ -148,7 +148,7 @@ def check_sets(source, target, # sets
     for arch,channels in ((SOURCE, 3), (STUDENT, 3), (STUDENT, 6)): check_images(arch, channels, tuple(target.size))
     if set(methods) & set(FROM_IMAGES): check_image_nets(tuple(target.size))
 
-# %% ../nbs/29_cells.ipynb #634ed5c6
+# %% ../nbs/29_cells.ipynb #71b98601
 def check_weights(cfg:Config):
     "Local weights that `cfg` names are a file that can be read"
     if cfg.weights is None: return
@@ -163,7 +163,7 @@ def check_weights(cfg:Config):
         hint = 'Check the path; leave the weights out to train f_pre.'
         raise WeightsError(f, e, 'a whole safetensors file', hint) from e
 
-# %% ../nbs/29_cells.ipynb #be47214c
+# %% ../nbs/29_cells.ipynb #e15195ed
 @patch
 def network(self:Cell, store:Store, comp:Compute) -> Predictor:
     "Its predictor, and nothing trained that can't be"

@@ -46,8 +46,7 @@ BAD = [line.rsplit('  # ', 1) for line in '''
     train --samples 2.5                            # whole number
     train --samples 1000000000000                  # at most
     train --per-class 0                            # at least 1
-    train --per-class -1                           # per-class
-    train --per-class=-1                           # per_class
+    train --per-class -1                           # per_class
     train --per-class nan                          # whole number
     train --min-test 2.5                           # whole number
     train --min-train=-1                           # at least 0
