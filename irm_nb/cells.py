@@ -6,7 +6,7 @@
 __all__ = ['FROM_IMAGES', 'Cell', 'choices_text', 'uncovered', 'check_image_nets', 'check_sets', 'check_weights', 'revision',
            'circumstances', 'measure']
 
-# %% ../nbs/29_cells.ipynb #a5498130
+# %% ../nbs/29_cells.ipynb #692c74e0
 import functools, json, platform, re, subprocess, sys, time
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -148,7 +148,7 @@ def check_sets(source, target, # sets
     for arch,channels in ((SOURCE, 3), (STUDENT, 3), (STUDENT, 6)): check_images(arch, channels, tuple(target.size))
     if set(methods) & set(FROM_IMAGES): check_image_nets(tuple(target.size))
 
-# %% ../nbs/29_cells.ipynb #71b98601
+# %% ../nbs/29_cells.ipynb #0ec57917
 def check_weights(cfg:Config):
     "Local weights that `cfg` names are a file that can be read"
     if cfg.weights is None: return
@@ -163,7 +163,7 @@ def check_weights(cfg:Config):
         hint = 'Check the path; leave the weights out to train f_pre.'
         raise WeightsError(f, e, 'a whole safetensors file', hint) from e
 
-# %% ../nbs/29_cells.ipynb #e15195ed
+# %% ../nbs/29_cells.ipynb #0781c208
 @patch
 def network(self:Cell, store:Store, comp:Compute) -> Predictor:
     "Its predictor, and nothing trained that can't be"

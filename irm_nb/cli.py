@@ -49,7 +49,7 @@ ABOUT = '''Optical knowledge carried to cloudy optical-SAR pairs.
   irm_run store --help       what trainings left behind: list it, check it, make room
   irm_run bench --help       how fast it is, as ratios measured side by side'''
 
-# %% ../nbs/37_cli.ipynb #a6dc6334
+# %% ../nbs/37_cli.ipynb #f32b4c67
 TRAIN = '''Train some rows of the comparison on one task: a grid with one task.
 
 A cell is one training and its test. Its record is written when it ends; what it trained is kept in a
@@ -129,7 +129,7 @@ def _cell_options(p, many, **usual): # usual: words for help texts
     p.add_argument('--set', type=_text, nargs='+', metavar='NAME=VALUE',
                    help='choices: tau=0.5, epochs=2 (of every training), target.lr=0.01 (of one)')
 
-# %% ../nbs/37_cli.ipynb #65559b69
+# %% ../nbs/37_cli.ipynb #8a85f3fc
 def _device_options(p):
     p.add_argument('--device', type=_text, help='cpu, cuda, cuda:1 or mps (default: the best where it runs)')
     p.add_argument('--precision', type=_text, help='bf16 or float32 (default: the faster)')
@@ -190,7 +190,7 @@ def _grid_options(p):
                        help='for paper: resisc45, aid, sen12ms_cloud, hunan_cloud; those that there are')
     _run_options(p.add_argument_group('running'), 'runs/grid')
 
-# %% ../nbs/37_cli.ipynb #96fdc2d9
+# %% ../nbs/37_cli.ipynb #43eb2113
 PREDICT = '''Answer for new pairs, with a CSV: id, class, confidence, cover, decided.
 
 Confidence is the probability of the class. Cover is the share of the image under cloud, where it is known.
@@ -235,7 +235,7 @@ The store is the folder in IRM_NB_STORE, or irm_nb in the user's cache. It can b
 exit code: 0, 1 when --verify found damage, 2 for bad input'''
 
 
-# %% ../nbs/37_cli.ipynb #ae27e57f
+# %% ../nbs/37_cli.ipynb #2bf05c07
 def _amount(text, units, what):
     m = re.fullmatch(r'([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([A-Za-z]*)', text.strip())
     if m and m[2].lower() in units: return float(m[1])*units[m[2].lower()]
@@ -253,7 +253,7 @@ def _age(text):
     return _amount(text, dict(h=3600, d=86400, w=604800), 'a time, such as 12h, 30d or 8w')
 
 
-# %% ../nbs/37_cli.ipynb #54efe8d6
+# %% ../nbs/37_cli.ipynb #0a3fbfab
 def _store_options(p):
     p.add_argument('--store', type=_path, help="folder of the store (default: IRM_NB_STORE, or the user's cache)")
     p.add_argument('--stage', nargs='+', metavar='NAME', help="stages by name; * stands for anything")
@@ -266,7 +266,7 @@ def _store_options(p):
     p.add_argument('--dry-run', action='store_true', help='say what --yes would remove (as without --yes)')
     p.add_argument('--yes', action='store_true', help='remove what was chosen')
 
-# %% ../nbs/37_cli.ipynb #ce9a65f2
+# %% ../nbs/37_cli.ipynb #de7b1956
 BENCH = '''Ratios of two times measured in alternation, with quartiles. Leave the machine alone meanwhile.'''
 
 def _bench_options(p):
@@ -345,7 +345,7 @@ def _flushed(code): # a closed pipe or a full disk is met here rather than at th
     return code
 
 
-# %% ../nbs/37_cli.ipynb #0b08165d
+# %% ../nbs/37_cli.ipynb #7fc8c81d
 def main(argv=None) -> int: # exit code: 0, 1 when cells failed, 2 for bad input, 130 when interrupted
     "The console script `irm_run`"
     name = 'irm_run'
@@ -446,7 +446,7 @@ def _one_task(axes):
     made = all(made_on_the_spot(k, axes[k][0]) for k in ('source','target'))
     return product(**{'preset':'demo' if made else 'standin'} | axes)
 
-# %% ../nbs/37_cli.ipynb #34b512b2
+# %% ../nbs/37_cli.ipynb #8811bae2
 def choose_cells(args) -> list: # of `cells.Cell`
     "The cells that the command line asks for"
     from irm_nb.core import OptionError
@@ -517,7 +517,7 @@ def _comp_of(args):
     return Compute(args.device, check_option('precision', args.precision, ('bf16','float32'))) if args.device else None
 
 
-# %% ../nbs/37_cli.ipynb #206ac8eb
+# %% ../nbs/37_cli.ipynb #f541cd2d
 def _client(args):
     from irm_nb.domains import as_value
     from irm_nb.experiments import local_client, remote_client
@@ -559,7 +559,7 @@ def grid(args):
     "`irm_run grid`"
     return _run_cells(args, Path(args.out or 'runs/grid'))
 
-# %% ../nbs/37_cli.ipynb #83b8f9d2
+# %% ../nbs/37_cli.ipynb #e6fa111d
 SYNTHETIC = 'Synthetic: the embedded world is a test bed for code and no evidence about the Earth.'
 
 def _report(command, t, cells, out, saved): # exit code
@@ -577,7 +577,7 @@ def _report(command, t, cells, out, saved): # exit code
         print(f'irm_run {command}: {count}. The same command tries them again.', file=sys.stderr)
     return int(len(bad) > 0)
 
-# %% ../nbs/37_cli.ipynb #44524b60
+# %% ../nbs/37_cli.ipynb #45381c5f
 def _decided(p, pairs, comp): # names of modalities
     from irm_nb.explain import shapley
     if p.modality != 'both': return p.modality
@@ -604,7 +604,7 @@ def predict(args):
     with atomic_file(args.out) as f: t.to_csv(f, index=False)
     print(f'{len(t)} pairs\n{args.out}')
 
-# %% ../nbs/37_cli.ipynb #7f46b035
+# %% ../nbs/37_cli.ipynb #296d2e31
 def describe(args): # -> exit code
     "`irm_run describe`"
     from irm_nb.core import IrmError
@@ -693,7 +693,7 @@ def store(args): # -> exit code
     return _sweep(args, kept) if args.sweep else _list_or_remove(args, kept, narrowed)
 
 
-# %% ../nbs/37_cli.ipynb #8a2450ad
+# %% ../nbs/37_cli.ipynb #2a2192c9
 def _sweep(args, kept):
     gone = kept.sweep(dry=not args.yes)
     for p in gone: print(_one_line(p))

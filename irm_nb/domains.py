@@ -22,7 +22,7 @@ from .scenes import *
 from .train import TrainConfig
 from .transfer import PRESETS, Config
 
-# %% ../nbs/28_domains.ipynb #6f87a1f5
+# %% ../nbs/28_domains.ipynb #7da5b87e
 def as_value(text):
     "The number, truth value, range or word that a text stands for"
     low,dots,high = str(text).partition('..')
@@ -125,7 +125,7 @@ def source(name:str): return _enter(SOURCES, 'source', name)
 
 def target(name:str): return _enter(TARGETS, 'target', name)
 
-# %% ../nbs/28_domains.ipynb #f3e777ce
+# %% ../nbs/28_domains.ipynb #236f3a0e
 _REMEMBERED = []
 
 def remembered(n): # results to hold
@@ -140,7 +140,7 @@ def forget():
     "Drop all data that are held"
     for f in _REMEMBERED: f.cache_clear()
 
-# %% ../nbs/28_domains.ipynb #643f616a
+# %% ../nbs/28_domains.ipynb #ec6d9302
 def scene_pattern(text, where='groups') -> str: # the text
     "A regular expression with one group, or `OptionError`"
     hint = r"Put the scene's name into brackets, as in '^(\d+)_r'."
@@ -157,7 +157,7 @@ def in_data_home(name) -> Path:
     raise UnreadableFile('IRM_NB_DATA', 'no such variable', f'the folder that holds {name}',
                          'Export IRM_NB_DATA where this is run, or name a folder after a colon.')
 
-# %% ../nbs/28_domains.ipynb #4e355ba8
+# %% ../nbs/28_domains.ipynb #d3f300ff
 @source('world')
 def _world_source(samples): return world.source(round(0.8*samples), seed=0)
 
@@ -200,7 +200,7 @@ def _unlabelled(folder, how): # opt/NAME, sar/NAME
     s = datasets.paired_folder(folder.parent, classes=[folder.name], **how)
     return replace(s, labels=np.full(len(s), -1), ids=[i.removeprefix(f'{folder.name}/') for i in s.ids])
 
-# %% ../nbs/28_domains.ipynb #f2d84aa7
+# %% ../nbs/28_domains.ipynb #146f9d8f
 def _option(name, kind, text):
     "An option of a data set, as the annotation of its parameter reads it"
     if kind is int: return check_whole(name, as_value(text), 1)
@@ -232,7 +232,7 @@ def read_domain(role, # 'source' or 'target'
         raise OptionError(f'options of {name}', repr(strange[0]), there, 'Leave it out.')
     return name,folder or None,{k:_option(k, d.options[k], v) for k,v in given.items()}
 
-# %% ../nbs/28_domains.ipynb #c24f1bdf
+# %% ../nbs/28_domains.ipynb #9e740c22
 def made_on_the_spot(role, text) -> bool: # so that `samples` is its size
     "Whether a name stands for a set of any size"
     return known_domains(role)[read_domain(role, text)[0]].made
@@ -251,7 +251,7 @@ def open_pairs(text): # -> set
     if (folder/'meta.json').is_file(): return PairedScenes.load(folder)
     return _pairs(folder) if folder.is_dir() else load_domain('target', text, samples=1000)
 
-# %% ../nbs/28_domains.ipynb #367d4968
+# %% ../nbs/28_domains.ipynb #4a551caf
 EXTENSIONS = {} # path of a file: its module
 
 def extend(file):
@@ -324,7 +324,7 @@ def configure(preset:str, # of `PRESETS`
     for k,v in sorted(items, key=lambda c: '.' in c[0]): cfg = _choose(cfg, k, v) # one training's own comes last
     return cfg
 
-# %% ../nbs/28_domains.ipynb #04731c37
+# %% ../nbs/28_domains.ipynb #7a9f2ac2
 _KINDS = {f.name:f.type for o in (TrainConfig, Config) for f in fields(o)}
 
 def plain_choices(choices) -> tuple: # ((name, value), …), sorted, each value of its field's own kind

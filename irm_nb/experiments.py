@@ -89,7 +89,7 @@ def _record_problem(r, key): # '' for a record
     wrong = list(_wrong_fields(r))
     return f'no right value for {", ".join(wrong)}' if wrong else ''
 
-# %% ../nbs/30_experiments.ipynb #9b5c6758
+# %% ../nbs/30_experiments.ipynb #f0b4c90c
 def read_record(file) -> dict: # or None where there is none that can be read; a damaged one is named in a warning
     "One cell's record"
     try:
@@ -124,7 +124,7 @@ def results(out, # folder of `run`
 def _write_table(out, records):
     with atomic_file(Path(out)/'results.csv') as f: _frame(list(records)).to_csv(f, index=False)
 
-# %% ../nbs/30_experiments.ipynb #e53dc72c
+# %% ../nbs/30_experiments.ipynb #55108952
 _FIRST = ['key','source','target','method']
 
 def check_table(out):
@@ -163,7 +163,7 @@ def _read_answers(f):
     return pd.DataFrame(found)
 
 
-# %% ../nbs/30_experiments.ipynb #04c70825
+# %% ../nbs/30_experiments.ipynb #eb891382
 def answers(out, # folder of `run`
             cell # a `Cell`, its key, or a row of `results`
            ) -> pd.DataFrame: # id, group (scene of origin), label, predicted, cloudy, cover, p_max
@@ -249,14 +249,14 @@ def run(cells, # list of `Cell`
     return results(out, cells)
 
 
-# %% ../nbs/30_experiments.ipynb #26d2e7e9
+# %% ../nbs/30_experiments.ipynb #c82382b2
 def cell_bar(total, done):
     "Cells done, and the time that is left at the rate so far"
     live = sys.stderr.isatty() or 'ipykernel' in sys.modules
     how = dict(leave=False, dynamic_ncols=True, smoothing=0, mininterval=0.3 if live else 30)
     return tqdm(total=total, initial=done, unit='cell', **how)
 
-# %% ../nbs/30_experiments.ipynb #f10c3009
+# %% ../nbs/30_experiments.ipynb #b1056403
 def save_networks(cells, out, # folder of `run`
                   folder, # gets a folder for each finished cell, for `Predictor.load`
                   store=None) -> list: # folders
@@ -291,7 +291,7 @@ def _errand(cell, store, comp):
     return there
 
 
-# %% ../nbs/30_experiments.ipynb #c86c00b8
+# %% ../nbs/30_experiments.ipynb #f5bd4799
 def _lost(cell, error):
     "The record of a cell that came back without one"
     return circumstances(cell) | _failure(error)
@@ -339,7 +339,7 @@ def _later_interrupts():
         if met: signal.raise_signal(signal.SIGINT)
 
 
-# %% ../nbs/30_experiments.ipynb #a3cf4f3a
+# %% ../nbs/30_experiments.ipynb #cae51d4f
 @contextmanager
 def _sheltered():
     "Threads and processes that are begun inside never see Ctrl-C, which a terminal sends to all of its processes"
@@ -351,7 +351,7 @@ def _sheltered():
     try: yield
     finally: signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-# %% ../nbs/30_experiments.ipynb #4b64ce43
+# %% ../nbs/30_experiments.ipynb #44e46862
 @contextmanager
 def local_client(n:int # processes
                 ):
@@ -378,7 +378,7 @@ def _end_workers(cluster):
             with suppress(OSError): os.kill(nanny.pid, getattr(signal, 'SIGKILL', signal.SIGTERM))
 
 
-# %% ../nbs/30_experiments.ipynb #f26ff0db
+# %% ../nbs/30_experiments.ipynb #88bcdc0d
 @contextmanager
 def remote_client(address:str, # tcp://host:port
                   timeout=30 # seconds to wait for an answer
@@ -400,7 +400,7 @@ ONE_AT_A_TIME = [
     dict(), dict(irm='sample'), dict(irm='control'), dict(normalize=True), dict(tau=0.5), dict(tau=0.9),
     dict(balanced=True), dict(adapt_mode='head'), dict(distil_on='train'), SGD]
 
-# %% ../nbs/30_experiments.ipynb #d7f1fa39
+# %% ../nbs/30_experiments.ipynb #94bbd189
 def _demo():
     return [dict(method=['Finetune (Opt only)','SL','without IRM','Ours'], seed=range(2), samples=300, per_class=5)]
 
@@ -420,7 +420,7 @@ def _one_at_a_time():
     changes = dict(choices=ONE_AT_A_TIME),dict(clear_labels=True),dict(method='live teachers')
     return [dict(STANDIN, seed=range(3), **c) for c in changes]
 
-# %% ../nbs/30_experiments.ipynb #b4a38f7b
+# %% ../nbs/30_experiments.ipynb #24018370
 def _paper(resisc45=None, aid=None, sen12ms_cloud=None, hunan_cloud=None): # folders
     sources = [f'{k}:{v}' for k,v in dict(resisc45=resisc45, aid=aid).items() if v]
     targets = {k:v for k,v in dict(sen12ms_cloud=sen12ms_cloud, hunan_cloud=hunan_cloud).items() if v}
