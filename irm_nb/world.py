@@ -174,7 +174,7 @@ def line(self:Canvas, name, bend=1.):
     wave = t*(self.u(name+'wave', 3, 9)/self.extent) + self.u(name+'phase', 0, 6.28)
     return s + self.u(name+'at', -.22, .22)*self.extent + bend*np.sin(wave), t
 
-# %% ../nbs/05_world.ipynb #94fc0a3a
+# %% ../nbs/05_world.ipynb #2e6de78e
 def by_band(keys, name, lo, hi, shape=()): # -> float32 [B, *shape, 4]
     "A number for every band; near infrared has a name of its own, so that it never moves the other three"
     rgb = draw(keys, name, lo, hi, (*shape,3))
@@ -336,7 +336,7 @@ def radar(c, terrain, scene):
         out[:,k] = 10*np.log10((blur(shrink(power), np.float32(.22)) + FLOOR[k])*noise[:,k])
     return out
 
-# %% ../nbs/05_world.ipynb #6ac158b9
+# %% ../nbs/05_world.ipynb #20f0b412
 _METRES = 14. # of height to a unit of the terrain's field, at full relief
 
 def elevation(c, terrain):
@@ -572,7 +572,7 @@ def _arrays(n, seed=0, indices=None, workers=2, bands=BANDS[:3], height=False):
     sense = partial(_pair, bands=tuple(bands), height=height)
     return _make('target', painters, shares, n, seed, indices, workers, TARGET_PIXEL, sense)
 
-# %% ../nbs/05_world.ipynb #5bb44271
+# %% ../nbs/05_world.ipynb #06962c87
 def target(n, # samples
            seed=0,
            indices=None, # which of the n; None is all
