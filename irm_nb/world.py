@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SIZE', 'FINE', 'BANDS', 'TARGET_PIXEL', 'SOURCE_PIXEL', 'MATERIALS', 'WATER', 'SOIL', 'SAND', 'GRASS', 'CROP',
-           'SHRUB', 'TREE', 'ASPHALT', 'ROOF', 'CONCRETE', 'METAL', 'REFLECTANCE', 'TONE_SHIFT', 'TEXTURE',
-           'BACKSCATTER', 'SAR_SPREAD', 'BOUNCE', 'RELIEF', 'ENL', 'FLOOR', 'TARGET', 'PER_SCENE', 'CHUNK', 'SOURCE',
+           'SHRUB', 'TREE', 'ASPHALT', 'ROOF', 'CONCRETE', 'METAL', 'REFLECTANCE', 'TONE_SHIFT', 'BACKSCATTER',
+           'TEXTURE', 'SAR_SPREAD', 'BOUNCE', 'RELIEF', 'ENL', 'FLOOR', 'TARGET', 'PER_SCENE', 'CHUNK', 'SOURCE',
            'draw', 'Canvas', 'rotate', 'by_band', 'Scene', 'reflectances', 'backscatters', 'shadows', 'slope', 'shrink',
            'blur', 'optical', 'speckle', 'radar', 'elevation', 'frac', 'barren', 'herbaceous', 'scrub', 'forest',
            'natural', 'houses', 'sparse', 'road', 'streets', 'industrial', 'residential', 'water', 'harbor', 'meadow',
@@ -25,25 +25,27 @@ from .scenes import Modality, PairedScenes, Scenes, SceneSet
 SIZE,FINE = 64,128 # pixels of an image, cells of its map
 BANDS = 'R','G','B','NIR'
 TARGET_PIXEL,SOURCE_PIXEL = 10.,4. # m
-MATERIALS = ('water','soil','sand','grass','crop','shrub','tree','asphalt','roof','concrete','metal')
-WATER,SOIL,SAND,GRASS,CROP,SHRUB,TREE,ASPHALT,ROOF,CONCRETE,METAL = range(len(MATERIALS))
 
 # %% ../nbs/05_world.ipynb #02ceb018
-#                    R     G     B    NIR    dR    dG    dB    dNIR text   VV     VH  spread bounce relief
-_TABLE = np.array([(.025, .045, .055, .020, .050, .045, .020,  .015, .02, -20.0, -28.0, 1.0, 0.0, 0.0), # water
-                   (.180, .145, .110, .240, .100, .075, .060,  .110, .10, -13.5, -21.5, 4.0, 0.0, 1.0), # soil
-                   (.270, .235, .185, .330, .080, .070, .060,  .080, .06, -16.0, -24.0, 3.0, 0.0, 1.0), # sand
-                   (.095, .105, .060, .340, .070, .030, .030, -.040, .12, -12.5, -19.5, 3.0, 0.0, 1.0), # grass
-                   (.085, .105, .055, .380, .110, .040, .055, -.100, .08, -11.0, -17.5, 5.0, 0.0, 1.0), # crop
-                   (.080, .090, .055, .300, .050, .030, .025, -.030, .22, -10.0, -15.8, 2.5, 0.0, 1.0), # shrub
-                   (.038, .060, .032, .320, .030, .030, .015,  .080, .30,  -7.8, -13.3, 2.0, .10, 1.0), # tree
-                   (.115, .112, .108, .150, .050, .048, .045,  .050, .06, -14.5, -22.5, 2.5, 0.0, 0.3), # asphalt
-                   (.190, .165, .155, .230, .160, .120, .110,  .120, .08,  -8.0, -15.5, 4.0, 1.0, 0.0), # roof
-                   (.240, .230, .215, .280, .090, .085, .080,  .085, .08, -12.0, -20.0, 3.0, 0.0, 0.0), # concrete
-                   (.220, .190, .180, .250, .220, .180, .180,  .190, .10,  -3.0, -11.0, 6.0, 1.2, 0.0)], # metal
-                  np.float32)
-REFLECTANCE,TONE_SHIFT,TEXTURE = _TABLE[:,:4],_TABLE[:,4:8],_TABLE[:,8]
-BACKSCATTER,SAR_SPREAD,BOUNCE,RELIEF = _TABLE[:,9:11],_TABLE[:,11],_TABLE[:,12],_TABLE[:,13]
+_TEXT = '''
+              R    G    B  NIR   dR   dG   dB  dNIR text    VV    VH spread bounce relief
+water      .025 .045 .055 .020 .050 .045 .020  .015  .02 -20.0 -28.0    1.0    0.0    0.0
+soil       .180 .145 .110 .240 .100 .075 .060  .110  .10 -13.5 -21.5    4.0    0.0    1.0
+sand       .270 .235 .185 .330 .080 .070 .060  .080  .06 -16.0 -24.0    3.0    0.0    1.0
+grass      .095 .105 .060 .340 .070 .030 .030 -.040  .12 -12.5 -19.5    3.0    0.0    1.0
+crop       .085 .105 .055 .380 .110 .040 .055 -.100  .08 -11.0 -17.5    5.0    0.0    1.0
+shrub      .080 .090 .055 .300 .050 .030 .025 -.030  .22 -10.0 -15.8    2.5    0.0    1.0
+tree       .038 .060 .032 .320 .030 .030 .015  .080  .30  -7.8 -13.3    2.0    .10    1.0
+asphalt    .115 .112 .108 .150 .050 .048 .045  .050  .06 -14.5 -22.5    2.5    0.0    0.3
+roof       .190 .165 .155 .230 .160 .120 .110  .120  .08  -8.0 -15.5    4.0    1.0    0.0
+concrete   .240 .230 .215 .280 .090 .085 .080  .085  .08 -12.0 -20.0    3.0    0.0    0.0
+metal      .220 .190 .180 .250 .220 .180 .180  .190  .10  -3.0 -11.0    6.0    1.2    0.0'''
+_HEAD,*_ROWS = [line.split() for line in _TEXT.strip().splitlines()]
+MATERIALS = tuple(name for name,*_ in _ROWS)
+WATER,SOIL,SAND,GRASS,CROP,SHRUB,TREE,ASPHALT,ROOF,CONCRETE,METAL = range(len(MATERIALS))
+_TABLE = np.array([numbers for _,*numbers in _ROWS], float).astype(np.float32)
+REFLECTANCE,TONE_SHIFT,BACKSCATTER = _TABLE[:,:4],_TABLE[:,4:8],_TABLE[:,9:11]
+TEXTURE,_,_,SAR_SPREAD,BOUNCE,RELIEF = _TABLE.T[8:]
 
 # %% ../nbs/05_world.ipynb #aa5696b9
 @lru_cache(None)
@@ -174,7 +176,7 @@ def line(self:Canvas, name, bend=1.):
     wave = t*(self.u(name+'wave', 3, 9)/self.extent) + self.u(name+'phase', 0, 6.28)
     return s + self.u(name+'at', -.22, .22)*self.extent + bend*np.sin(wave), t
 
-# %% ../nbs/05_world.ipynb #2e6de78e
+# %% ../nbs/05_world.ipynb #41d821d1
 def by_band(keys, name, lo, hi, shape=()): # -> float32 [B, *shape, 4]
     "A number for every band; near infrared has a name of its own, so that it never moves the other three"
     rgb = draw(keys, name, lo, hi, (*shape,3))
@@ -336,7 +338,7 @@ def radar(c, terrain, scene):
         out[:,k] = 10*np.log10((blur(shrink(power), np.float32(.22)) + FLOOR[k])*noise[:,k])
     return out
 
-# %% ../nbs/05_world.ipynb #20f0b412
+# %% ../nbs/05_world.ipynb #37122b20
 _METRES = 14. # of height to a unit of the terrain's field, at full relief
 
 def elevation(c, terrain):
@@ -572,7 +574,7 @@ def _arrays(n, seed=0, indices=None, workers=2, bands=BANDS[:3], height=False):
     sense = partial(_pair, bands=tuple(bands), height=height)
     return _make('target', painters, shares, n, seed, indices, workers, TARGET_PIXEL, sense)
 
-# %% ../nbs/05_world.ipynb #06962c87
+# %% ../nbs/05_world.ipynb #6e151ada
 def target(n, # samples
            seed=0,
            indices=None, # which of the n; None is all
