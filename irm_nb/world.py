@@ -565,13 +565,16 @@ def _pair(c, terrain, scene, bands, height):
     pair = dict(opt=optical(c, terrain, scene, bands), sar=radar(c, terrain, scene))
     return {**pair, 'dem':elevation(c, terrain)} if height else pair
 
-def _arrays(n, seed=0, indices=None, workers=2, bands=BANDS[:3], height=False):
-    if not np.iterable(bands) or set(bands) - set(BANDS) or len(set(bands)) < max(1, len(bands)):
-        expected = f'some of {", ".join(BANDS)}, each once'
-        raise OptionError('bands', repr(bands), expected, "Pass bands=('R','G','B','NIR').")
+def _check_bands(bands):
+    names = tuple(map(str, bands)) if np.iterable(bands) else ()
+    if names and set(names) <= set(BANDS) and len(set(names)) == len(names): return names
+    expected = f'some of {", ".join(BANDS)}, each once'
+    raise OptionError('bands', repr(bands), expected, "Pass bands=('R','G','B','NIR').")
+
+def _arrays(n, seed, indices, workers, bands, height):
     check_option('height', height, (False, True))
     painters,shares = zip(*TARGET.values())
-    sense = partial(_pair, bands=tuple(bands), height=height)
+    sense = partial(_pair, bands=bands, height=height)
     return _make('target', painters, shares, n, seed, indices, workers, TARGET_PIXEL, sense)
 
 # %% ../nbs/05_world.ipynb #6e151ada
@@ -583,8 +586,9 @@ def target(n, # samples
            height=False # a third modality `dem`, heights in m
           ) -> Scenes:
     "Pairs without cloud: Sentinel-2-like 8-bit optical images, VV and VH in dB; with heights where asked for"
+    bands = _check_bands(bands)
     out,labels,index = _arrays(n, seed, indices, workers, bands, height)
-    s = PairedScenes(opt=out['opt'], sar=out['sar'], labels=labels, classes=tuple(TARGET), bands=tuple(bands),
+    s = PairedScenes(opt=out['opt'], sar=out['sar'], labels=labels, classes=tuple(TARGET), bands=bands,
                      ids=[f'{seed}-{i}' for i in index], groups=[f'{seed}-s{i//PER_SCENE}' for i in index])
     return s.with_modality('dem', Modality(out['dem'], ('elevation',), 'm', 'height')) if height else s
 
