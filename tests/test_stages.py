@@ -50,7 +50,8 @@ def by_type(weights):
     return {Scenes: PAIRS, Predictor: predictor(), ImageTranslator: translator(), LocalFile: file,
             Weights: Weights(file), Architecture: Architecture('googlenet'), Compute: Compute('cpu', 'float32'),
             TrainConfig: TrainConfig(), ImageConfig: ImageConfig(), CloudSpec: CloudSpec(),
-            RegulatedLoss: RegulatedLoss(LOGITS, REGULATIONS['batch']), dict: dict(STATE), str: 'full', int: 8, bool: False}
+            RegulatedLoss: RegulatedLoss(LOGITS, REGULATIONS['batch']),
+            dict: dict(STATE), str: 'full', int: 8, bool: False}
 
 BY_NAME = dict(loss=HardLabels(np.arange(6)), monitor=ModalityMonitor({t: LOGITS[t] for t in ('opt', 'sar')}),
                labelled=np.arange(3), rows=range(6), purpose=(0, 'F1'), lo=[0.]*3, hi=[1.]*3, monitor_every=1,
