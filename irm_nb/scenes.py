@@ -21,7 +21,7 @@ from . import clouds
 from .core import *
 from .store import own_code, storable
 
-# %% ../nbs/04_scenes.ipynb #f64518e4
+# %% ../nbs/04_scenes.ipynb #88fe4783
 @dataclass(frozen=True)
 class Unit:
     "What values in a unit look like"
@@ -53,7 +53,7 @@ def sensor(name:str, units:dict, # name -> `Unit`
         return f
     return add
 
-# %% ../nbs/04_scenes.ipynb #c6f03a23
+# %% ../nbs/04_scenes.ipynb #9fbaf51c
 VISIBLE = 'R','G','B','B01','B02','B03','B04'
 
 def _named_bands(bands):
@@ -69,7 +69,7 @@ def optical_channels(x, bands, units):
     full = torch.tensor([3000. if b in VISIBLE else 6000. for b in bands]).view(-1,1,1)
     return (x/full).clamp(0, 1)
 
-# %% ../nbs/04_scenes.ipynb #3a5d614e
+# %% ../nbs/04_scenes.ipynb #962d5e15
 def _radar_bands(bands):
     pols = polarisations(bands)
     if len(pols) > 2:
@@ -95,7 +95,7 @@ def radar_channels(x, bands, units):
     first,second = (x[:,bands.index(p)] for p in _in_order(bands))
     return torch.stack([first, second, first - second], 1)
 
-# %% ../nbs/04_scenes.ipynb #c3f09076
+# %% ../nbs/04_scenes.ipynb #952630a8
 def _relief_names(bands): return 'relief', 'slope down', 'slope right'
 
 @sensor('height', dict(m=Unit(('float16','float32'), -1000, 9500, usual='heights in m')), clouded=False,
@@ -136,7 +136,7 @@ class Input:
     def n_channels(self): return self.channels(torch.zeros(1, len(self.bands), 4, 4)).shape[1]
     def __str__(self): return f'{"+".join(self.bands)} in {self.units}'
 
-# %% ../nbs/04_scenes.ipynb #37402366
+# %% ../nbs/04_scenes.ipynb #18836452
 @dataclass(frozen=True, eq=False, repr=False)
 class Modality:
     "The images of one sensor"
@@ -165,7 +165,7 @@ class Modality:
     def __len__(self): return len(self.values)
     def __repr__(self): return f'Modality: {len(self)} images of {self.size[0]}×{self.size[1]}, {self.input}'
 
-# %% ../nbs/04_scenes.ipynb #7adaf5ab
+# %% ../nbs/04_scenes.ipynb #2e053f56
 @patch
 def _checked(self:Modality, name, allowed):
     "One of its arrays, of a type that its units allow and as many channels as it has bands"
@@ -299,7 +299,7 @@ def _check_finite(name, a, ids):
     raise NotFiniteError(name, f'{bad.sum()} values that are NaN or infinite, in {(bad > 0).sum()} of {len(a)} '
                          f'samples, the first {first!r}', 'numbers', 'Fill them, or leave these samples out.')
 
-# %% ../nbs/04_scenes.ipynb #63c381b1
+# %% ../nbs/04_scenes.ipynb #c44071af
 class _Frozen:
     def __setattr__(self, name, value):
         if '_whole' in vars(self):
@@ -352,7 +352,7 @@ class Scenes(_Frozen):
     def __len__(self): return len(self.labels)
     def __getitem__(self, name) -> Modality: return self.modalities[check_option('modality', name, self.names)]
 
-# %% ../nbs/04_scenes.ipynb #e3fc4ccf
+# %% ../nbs/04_scenes.ipynb #2986fb4f
 @patch(as_prop=True)
 def names(self:Scenes) -> tuple:
     "Names of its modalities"
@@ -383,7 +383,7 @@ def clear(self:Scenes):
     "The clear images under composed clouds; None where they are not known"
     return next((m.clear for m in self.modalities.values() if m.clear is not None), None)
 
-# %% ../nbs/04_scenes.ipynb #4dca0f72
+# %% ../nbs/04_scenes.ipynb #7caa27a6
 def _entry(a): return ['array', a.dtype.str, list(a.shape), _remembered(array_digest, a)]
 def _fields_of(o): return {f.name:getattr(o, f.name) for f in fields(o) if f.name not in NOTES}
 
@@ -402,7 +402,7 @@ def fingerprint(self:Scenes) -> str:
     if '_hash' not in vars(self): vars(self)['_hash'] = digest(_with_entries(_content(self)))
     return self._hash
 
-# %% ../nbs/04_scenes.ipynb #8afd7e1c
+# %% ../nbs/04_scenes.ipynb #705b11d0
 def _modalities(given, values):
     "The modalities with some of their values replaced"
     if not isinstance(given, dict) or not given or not all(isinstance(m, Modality) for m in given.values()):
@@ -431,7 +431,7 @@ def _cleared(modalities, v):
         raise PairError('clear', f'{len(hidden)} modalities that clouds hide', 'one', 'Use with_modality for each.')
     return {hidden[0]:replace(modalities[hidden[0]], clear=v)}
 
-# %% ../nbs/04_scenes.ipynb #0776d102
+# %% ../nbs/04_scenes.ipynb #c8db0e6d
 _TAKEN = {'modalities','labels','classes','ids','alpha','kind','cover','groups','crs','transform','clear','size',
           'names','inputs','counts','cloudy','fingerprint','all','source', *NOTES}
 
@@ -455,7 +455,7 @@ def _check_samples(s):
     for k,m in s.modalities.items(): _check_values(k, m, s.ids)
     _check_sky(s, n)
 
-# %% ../nbs/04_scenes.ipynb #e17b0808
+# %% ../nbs/04_scenes.ipynb #3ad7e278
 def _check_values(name, m, ids):
     "Finite, and in the units that are declared"
     for part,shape in (('clear', m.values.shape), ('present', (len(m),))):
@@ -566,7 +566,7 @@ def subset(self:Scenes, idx) -> Scenes: # indices [M] or a boolean mask [N]
     modalities = {k:part(m) for k,m in self.modalities.items()}
     return replace(self, modalities=modalities, **{k:_taken(getattr(self, k), idx) for k in PER_SAMPLE})
 
-# %% ../nbs/04_scenes.ipynb #8f48ec35
+# %% ../nbs/04_scenes.ipynb #51f9e95d
 @patch
 def select(self:Scenes, *names, **bands) -> Scenes: # names of modalities, or name=bands
     "The same samples, seen in some modalities and bands"
@@ -610,10 +610,10 @@ def _composed(m, alpha, spec, keep):
     "A modality under clouds; `keep`: the ground is known and stays at hand"
     if not m.clouded: return m
     ground = m.values if m.clear is None else m.clear
-    cloudy = _ours(clouds.compose(ground, alpha, shadow=spec.shadow))
+    cloudy = _ours(clouds.compose(ground, alpha, shadow=spec.shadow, bands=m.bands))
     return replace(m, values=cloudy, clear=ground if keep else None)
 
-# %% ../nbs/04_scenes.ipynb #68aae550
+# %% ../nbs/04_scenes.ipynb #b02dfbb9
 @patch
 def with_clouds(self:Scenes, spec, # a `clouds.CloudSpec`
                 over='error' # real clouds over unknown ground: 'error', or 'add' lays the new clouds on top of them
@@ -654,7 +654,7 @@ def _both_know(where, a, b):
         raise PairError(where, 'known to some of the sets', 'known to all, or to none',
                         'Forget it where it is known, with dataclasses.replace, or give it to all.')
 
-# %% ../nbs/04_scenes.ipynb #113113f3
+# %% ../nbs/04_scenes.ipynb #9916d7e9
 def _joint_classes(sets, classes):
     names = _classes(sets[0].classes if classes is None else classes)
     for i,s in enumerate(sets):
@@ -807,7 +807,7 @@ def _load(path, meta):
                          'It was changed by hand or torn: build the set again.')
     return s
 
-# %% ../nbs/04_scenes.ipynb #fd7f126b
+# %% ../nbs/04_scenes.ipynb #8fe18e55
 def _notes_of(meta): return {k:_read_note(v) for k,v in dict(meta.get('notes') or {}).items() if k in NOTES}
 
 def _read_set(meta, arrays):
