@@ -205,7 +205,8 @@ def ogm_coefficients(logits:dict, # modality -> its own logits [B,K]
                      alpha:float) -> tuple: # (modality -> factor, modality -> ρ), scalars
     "Factors for the gradients of the encoders"
     s = {m:soft_labels(z).gather(1, target[:,None]).sum() for m,z in logits.items()}
-    rho = {m:v/(sum(o for n,o in s.items() if n != m)/(len(s) - 1)) for m,v in s.items()}
+    def others(m): return sum(v for n,v in s.items() if n != m)/(len(s) - 1)
+    rho = {m:v/others(m) if len(s) > 1 else torch.ones_like(v) for m,v in s.items()}
     return {m:torch.where(r > 1, 1 - torch.tanh(alpha*r), 1.) for m,r in rho.items()},rho
 
 # %% ../../nbs/23_fusion.ipynb #8d3f6237
