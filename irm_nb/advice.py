@@ -7,7 +7,6 @@ __all__ = ['AXES', 'PAPER_LIMIT', 'grid_points', 'paired_gain', 'Advice', 'neare
            'write_labels']
 
 # %% ../nbs/32c_advice.ipynb #4136fdf3
-import csv
 from dataclasses import dataclass
 from functools import cache
 
@@ -187,5 +186,4 @@ def write_labels(path, # CSV to write
                          'one label for each id, each id once', 'Keep the last label of every sample.')
     if bad := [l for l in names if l not in classes]:
         raise LabelError(path, repr(bad[0]), f'one of {", ".join(classes)}, or its number', 'Leave out samples without a label.')
-    with atomic_file(path) as tmp, open(tmp, 'w', newline='', encoding='utf-8') as f:
-        csv.writer(f).writerows([('id','label'), *zip(ids, names)])
+    with atomic_file(path) as tmp: pd.DataFrame(dict(id=ids, label=names)).to_csv(tmp, index=False)

@@ -66,28 +66,22 @@ def median_distance(x, most=1000) -> float: # in the features' unit
     x = torch.as_tensor(np.asarray(x), dtype=torch.float64)
     return float(torch.pdist(x[_some(len(x), most, 'median')]).median())
 
-def _centred(*sets): # products of large numbers would drown small distances
-    sets = [torch.as_tensor(np.asarray(f), dtype=torch.float64) for f in sets]
-    middle = torch.cat(sets).mean(0)
-    return [x - middle for x in sets]
-
-def _kernels(x, y, h, factors=(0.5,1,2)): # [N,F], [M,F] -> [N,M]
+def _kernels(x, y, h, factors): # [N,F], [M,F] -> [N,M]
     d = torch.cdist(x, y).square_()
     return sum((d/(-2*(q*max(h, 1e-12))**2)).exp_() for q in factors)/len(factors)
 
 def _within(k): return (k.sum() - k.trace())/len(k)/(len(k) - 1) # mean kernel between different samples
-
-def _discrepancy(k_a, k_b, k_ab): # kernels within either domain, and between
-    return float(_within(k_a) + _within(k_b) - 2*k_ab.mean())
 
 def mmd(a, b, # features of two domains [N,F], [M,F]
         bandwidth=None, # h, in the features' unit; without, the median distance of both together
         factors=(0.5,1,2) # widths of the kernels, in h
        ) -> float: # squared discrepancy, unbiased; 0 to 2
     "Maximum mean discrepancy of two domains, squared"
-    h = bandwidth or median_distance(np.concatenate([a, b]))
-    a,b = _centred(a, b)
-    return _discrepancy(*(_kernels(x, y, h, factors) for x,y in ((a,a), (b,b), (a,b))))
+    both = torch.as_tensor(np.concatenate([a, b]), dtype=torch.float64)
+    h = bandwidth or median_distance(both)
+    a,b = (both - both.mean(0)).split([len(a), len(b)]) # products of large numbers would drown small distances
+    within = [_within(_kernels(x, x, h, factors)) for x in (a, b)]
+    return float(sum(within) - 2*_kernels(a, b, h, factors).mean())
 
 # %% ../nbs/32b_assumptions.ipynb #b74d761c
 def domain_features(predictor, # of three channels: f_pre, f_S
@@ -106,37 +100,26 @@ def domain_features(predictor, # of three channels: f_pre, f_S
     return dict(source=look(source, 'opt'), opt=look(pairs, 'opt'), sar=look(pairs, 'sar'))
 
 # %% ../nbs/32b_assumptions.ipynb #a1ac79e1
-def _gap(a, b, kernels, least, seed): # features of two domains, their kernels
-    if min(len(a), len(b)) < least: return dict(n=len(b), pad=np.nan, mmd=np.nan)
-    return dict(n=len(b), pad=proxy_a_distance(a, b, seed=seed), mmd=_discrepancy(*kernels))
-
 def domain_gaps(sets:dict, # 'source' and every modality -> features [N,F], as `domain_features` gives them
                 cover, # of the pairs [N]
                 edges=(0,0.25,0.5,0.75,1), # bins of cover
                 least=20, # samples that a part needs
                 seed=0) -> pd.DataFrame: # modality, part, n, pad, mmd (squared)
     "Distance from the source to each modality of the target, by cover: eq. (4) in numbers"
-    x = dict(zip(sets, _centred(*sets.values())))
-    h = median_distance(np.concatenate([np.asarray(f) for f in sets.values()]))
+    x = {k:np.asarray(f) for k,f in sets.items()}
+    h = median_distance(np.concatenate(list(x.values())))
     source = x.pop('source')
     one = _some(len(source), len(source)//2, 'halves', seed)
-    other = np.setdiff1d(np.arange(len(source)), one)
-    k_s = _kernels(source, source, h)
-    halves = _gap(source[one], source[other], [k_s[a][:,b] for a,b in ((one,one), (other,other), (one,other))], least, seed)
-    out = [dict(modality='source', part='other half', **halves)]
-    for m,f in x.items():
-        k_m = _kernels(f, f, h)
-        k_sm = _kernels(source, f, h)
-        for part,rows in check_masks(cover_masks(cover, edges), len(f)).items():
-            gap = _gap(source, f[rows], (k_s, k_m[rows][:,rows], k_sm[:,rows]), least, seed)
-            out.append(dict(modality=m, part=part, **gap))
-    return pd.DataFrame(out)
+    parts = check_masks(cover_masks(cover, edges), len(cover))
+    pairs = [('source', 'other half', source[one], np.delete(source, one, 0))]
+    pairs += [(m, part, source, f[rows]) for m,f in x.items() for part,rows in parts.items()]
+    out = pd.DataFrame([(m, part, len(b)) for m,part,_,b in pairs], columns=['modality','part','n'])
+    known = [(a, b) if min(len(a), len(b)) >= least else None for *_,a,b in pairs]
+    out['pad'] = [proxy_a_distance(*k, seed=seed) if k else np.nan for k in known]
+    out['mmd'] = [mmd(*k, h) if k else np.nan for k in known]
+    return out
 
 # %% ../nbs/32b_assumptions.ipynb #c1782e0f
-def _kept(n, kept, right): # numbers of samples, of those kept, of those right among them
-    precision,lo,hi = wilson(right, kept) if kept else (np.nan,)*3
-    return dict(n=n, kept=kept, right=right, share=kept/n if n else np.nan, precision=precision, lo=lo, hi=hi)
-
 def filter_audit(logits:torch.Tensor, # teacher's [N,K]
                  truth, # [N], such as `Task.reveal()`
                  taus=(0,0.3,0.4,0.5,0.6,0.7,0.8,0.9,0.95,0.99),
@@ -145,13 +128,16 @@ def filter_audit(logits:torch.Tensor, # teacher's [N,K]
     "Kept share and precision of pseudo-labels, by threshold and part"
     y = soft_labels(logits)
     right = y.argmax(1).numpy() == check_labels('truth', truth, y.shape[1], len(y))
-    out = []
+    parts = check_masks(masks, len(y))
+    rows = []
     for b,tau in product(balanced, taus):
         kept = keep(y, tau, b).numpy()
-        for part,m in check_masks(masks, len(y)).items():
-            counts = [int(q.sum()) for q in (m, m & kept, m & kept & right)]
-            out.append(dict(filter='balanced' if b else 'plain', tau=tau, part=part, **_kept(*counts)))
-    return pd.DataFrame(out)
+        name = 'balanced' if b else 'plain'
+        rows += [(name, tau, k, m.sum(), (m & kept).sum(), (m & kept & right).sum()) for k,m in parts.items()]
+    out = pd.DataFrame(rows, columns=['filter','tau','part','n','kept','right'])
+    out['share'] = out.kept/out.n
+    out[['precision','lo','hi']] = [wilson(r, k) for r,k in zip(out.right, out.kept)]
+    return out
 
 # %% ../nbs/32b_assumptions.ipynb #c8fd3c11
 def reliability(logits:torch.Tensor, # [N,K]
@@ -161,13 +147,13 @@ def reliability(logits:torch.Tensor, # [N,K]
     "Confidence against accuracy"
     p,c = soft_labels(logits).double().max(1)
     right = c.numpy() == check_labels('truth', truth, logits.shape[1], len(logits))
-    b = np.clip(np.ceil(p.numpy()*bins).astype(int) - 1, 0, bins - 1)
-    n,conf,acc = (np.bincount(b, w, bins) for w in (None, p.numpy(), right))
-    with np.errstate(invalid='ignore'): # a bin without samples has no mean
-        mean = dict(confidence=conf/n, accuracy=acc/n)
-    ends = np.array([wilson(int(a), int(k))[1:] if k else (np.nan,)*2 for a,k in zip(acc, n)])
     edges = np.arange(bins + 1)/bins
-    return pd.DataFrame(dict(lo=edges[:-1], hi=edges[1:], n=n, **mean, acc_lo=ends[:,0], acc_hi=ends[:,1]))
+    out = pd.DataFrame(dict(lo=edges[:-1], hi=edges[1:]))
+    b = np.clip(np.ceil(p.numpy()*bins).astype(int) - 1, 0, bins - 1)
+    out['n'],said,hits = (np.bincount(b, w, bins) for w in (None, p.numpy(), right))
+    out['confidence'] = said/out.n
+    out[['accuracy','acc_lo','acc_hi']] = [wilson(k, n) for k,n in zip(hits, out.n)]
+    return out
 
 def ece(table:pd.DataFrame # of `reliability`
        ) -> float: # 0 to 1

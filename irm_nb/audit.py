@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 from .core import *
+from .metrics import check_columns
 from .tables import SCORES, Sheet, as_text
 
 # %% ../nbs/31b_audit.ipynb #2d44f466
@@ -140,8 +141,7 @@ def audit(table:pd.DataFrame, # columns method, OA, AA, kappa, as shares; a numb
 
 def _checked(table):
     columns = ['method', *SCORES]
-    if absent := [c for c in columns if c not in table]:
-        raise OptionError('table', f'no column {", ".join(absent)}', 'columns method, OA, AA and kappa', 'Rename the columns.')
+    check_columns('table', table, columns, 'Rename the columns.')
     for c,least in zip(SCORES, (0, 0, -1)):
         off = table[c][(table[c] > 1) | (table[c] < least)]
         if len(off): raise UnitsError(f'table.{c}', off.iloc[0], 'shares, at most 1', 'Divide percents by 100.')
@@ -151,11 +151,10 @@ def _checked(table):
 _HEAD = [('','Method'), ('OA, %','printed'), ('OA, %','AA allows'), ('','AA, %'), ('','κ'), ('chance agreement','of κ and OA'),
          ('chance agreement','OA and AA allow'), ('','cannot hold')]
 
-def _span(lo, hi, *how): return as_text(lo, *how) if pd.isna(lo) else f'{as_text(lo, *how)}–{as_text(hi, *how)}'
+def _span(lo, hi, spec): return as_text(lo, spec) if pd.isna(lo) else f'{as_text(lo, spec)}–{as_text(hi, spec)}'
 
 def _shown(r): # words of a row of `audit`
-    percent = '.2f',100
-    return (str(r.method), as_text(r.OA, *percent), _span(r.OA_lo, r.OA_hi, *percent), as_text(r.AA, *percent),
+    return (str(r.method), as_text(r.OA, '.2%'), _span(r.OA_lo, r.OA_hi, '.2%'), as_text(r.AA, '.2%'),
             as_text(r.kappa, '.3f'), as_text(r.pe, '.3f'), _span(r.pe_lo, r.pe_hi, '.3f'), r.finding)
 
 def audit_sheet(found:pd.DataFrame, # of `audit`
@@ -209,12 +208,9 @@ def witness(row, # OA, AA, kappa
     "A confusion matrix that prints as a row"
     n = np.asarray(list(counts.values()) if isinstance(counts, Mapping) else counts, float)
     P = Polytope(n)
-    K = len(n)
-    def in_m(f): return f[:K*K] + (np.diag(f[K*K:K*K+K]/P.p) + f[-1]*P.p).ravel() # r and p_e written in m
-    printed = [(in_m(f), a + SLACK, b - SLACK) for f,a,b in P.given(**_within(row, .999*np.array(half)))]
-    shares = [(np.repeat(e, K), p, p) for e,p in zip(np.eye(K), P.p)]
-    whole = dict(integrality=np.ones(K*K), options=dict(time_limit=60))
-    out = _solved(np.zeros(K*K), [*printed, *shares], n.sum(), n.sum(), **whole)
+    whole = P.form(m=1)
+    printed = P.given(**_within(row, np.array(half) - 2*SLACK))
+    out = _solved(0*whole, [*P.rows, *printed], n.sum(), n.sum(), integrality=whole, options=dict(time_limit=60))
     if out.status == 1:
         raise OptionError('witness', 'no answer after a minute', 'a matrix, or the proof that there is none', 'Try fewer samples.')
-    return np.rint(out.x).astype(int).reshape(K, K) if out.status == 0 else None
+    return np.rint(out.x[whole > 0]).astype(int).reshape(len(n), -1) if out.status == 0 else None

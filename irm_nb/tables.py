@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from scipy.stats import kendalltau
 from .core import *
 from .datasets import HUNAN_CLOUD, PAPER_SEN12MS_CLOUD
-from .metrics import cluster_bootstrap, holm, paired, right_answers
+from .metrics import check_columns, check_once, cluster_bootstrap, holm, paired, right_answers
 
 # %% ../nbs/31_tables.ipynb #9c555ffe
 def paper_table(number:str # 'I', 'II', 'III' or 'IV'
@@ -40,9 +40,7 @@ def check_results(results:pd.DataFrame, columns, # names that it must have
                   score:str # one of them
                  ) -> pd.DataFrame: # the cells that have a score
     "The finished cells of a table of results"
-    absent = [c for c in columns if c not in results]
-    if absent:
-        raise OptionError('results', f'no column {", ".join(absent)}', 'the table of experiments.results', 'Pass it as it is.')
+    check_columns('results', results, columns)
     r = results[results[score].notna()]
     if not len(r):
         raise OptionError('results', f'{len(results)} cells, none with {score}', 'some that finished', 'Look at the column error.')
@@ -59,9 +57,7 @@ def one_setting(results:pd.DataFrame) -> pd.DataFrame: # the finished cells
     "One value of every setting, one cell of every method and seed"
     r = check_results(results, ('key','method','seed', *SCORES), 'OA')
     check_one(r, SETTING)
-    twice = r[r.duplicated(['method','seed'])]
-    if len(twice):
-        raise OptionError('results', f'two cells of {twice.method.iloc[0]}, seed {twice.seed.iloc[0]}', 'one of every method and seed', 'Choose between them.')
+    check_once(r)
     return r
 
 # %% ../nbs/31_tables.ipynb #a1b5a495
@@ -159,16 +155,16 @@ def _repr_html_(self:Sheet):
             f'<div style="margin:.3em .55em">{"".join(notes)}</div></div>')
 
 # %% ../nbs/31_tables.ipynb #2dcb54aa
-def as_text(v, spec:str, # as `format` takes it
-            factor=1) -> str: # a dash for nan
+def as_text(v, spec:str # as `format` takes it; '.1%' for percents
+           ) -> str: # without the sign for percent; a dash for nan
     "A number in words"
-    return '—' if pd.isna(v) else format(factor*v, spec).replace('-', '−')
+    return '—' if pd.isna(v) else format(v, spec).replace('-', '−').rstrip('%')
 
 def _p(v): return '< 0.001' if v < .001 else as_text(v, '.3f')
 
 def _points(r): # of the frame's rows
     if pd.isna(r.gain): return ''
-    gain,lo,hi = (as_text(v, '+.1f', 100) for v in (r.gain, r.lo, r.hi))
+    gain,lo,hi = (as_text(v, '+.1%') for v in (r.gain, r.lo, r.hi))
     return f'{gain} [{lo}, {hi}]'
 
 def _marks(values, counted): # 1 for the best, 2 for the second, among the rows counted
@@ -176,31 +172,41 @@ def _marks(values, counted): # 1 for the best, 2 for the second, among the rows 
     return [top.index(v) + 1 if c and v in top else 0 for v,c in zip(values, counted)]
 
 # %% ../nbs/31_tables.ipynb #bb6ea934
-_COLUMNS = (('', 'Method', 'method', None, 1), ('', 'seeds', 'seeds', '.0f', 1), ('', 'steps', 'steps', ',.0f', 1),
-            ('here', 'OA, %', 'OA', '.1f', 100), ('here', '95 %', 'span', None, 1), ('here', 'AA, %', 'AA', '.1f', 100),
-            ('here', 'κ', 'kappa', '.3f', 1), ('gain', 'points [95 %]', 'points', None, 1), ('gain', 'p', 'p_text', None, 1),
-            ('gain', 'Holm', 'holm_text', None, 1), ('paper', 'OA, %', 'paper_OA', '.2f', 100),
-            ('paper', 'AA, %', 'paper_AA', '.2f', 100), ('paper', 'κ', 'paper_kappa', '.3f', 1), ('paper', 'Δ OA', 'diff', '+.1f', 100),
-            ('rank', 'here', 'rank', '.0f', 1), ('rank', 'paper', 'paper_rank', '.0f', 1)) # group, name, column of the frame, its format
+_COLUMNS = pd.DataFrame([l.split('|') for l in """|Method|method|
+|seeds|seeds|.0f
+|steps|steps|,.0f
+here|OA, %|OA|.1%
+here|95 %|span|
+here|AA, %|AA|.1%
+here|κ|kappa|.3f
+gain|points [95 %]|points|
+gain|p|p_text|
+gain|Holm|holm_text|
+paper|OA, %|paper_OA|.2%
+paper|AA, %|paper_AA|.2%
+paper|κ|paper_kappa|.3f
+paper|Δ OA|diff|+.1%
+rank|here|rank|.0f
+rank|paper|paper_rank|.0f""".split('\n')], columns=['group','name','column','spec'])
 
 def _worded(f):
     "The frame with columns that are words already"
-    if 'OA_lo' in f: f = f.assign(span=[f'{as_text(a, ".1f", 100)}–{as_text(b, ".1f", 100)}' for a,b in zip(f.OA_lo, f.OA_hi)])
+    if 'OA_lo' in f: f = f.assign(span=[f'{as_text(a, ".1%")}–{as_text(b, ".1%")}' for a,b in zip(f.OA_lo, f.OA_hi)])
     if 'gain' in f: f = f.assign(points=list(map(_points, f.itertuples())), p_text=f.p.map(_p), holm_text=f.p_holm.map(_p))
     return f
 
-def _cells(f, c, spec, factor, counted): # -> [(words, mark)] of one column
-    if spec is None: return [(str(v), 0) for v in f[c]]
-    words = [as_text(v, spec, factor) for v in f[c]]
-    if f'{c}_sd' in f: words = [w if pd.isna(s) else f'{w} ± {as_text(s, spec, factor)}' for w,s in zip(words, f[f'{c}_sd'])]
+def _cells(f, c, spec, counted): # -> [(words, mark)] of one column
+    if not spec: return [(str(v), 0) for v in f[c]]
+    words = [as_text(v, spec) for v in f[c]]
+    if f'{c}_sd' in f: words = [w if pd.isna(s) else f'{w} ± {as_text(s, spec)}' for w,s in zip(words, f[f'{c}_sd'])]
     return list(zip(words, _marks(f[c], counted & c.endswith(SCORES))))
 
 def _columns(f, counted, best): # -> [(group, name)], rows of (words, mark)
     f = _worded(f)
-    groups = dict(gain=f'OA against {best}')
-    shown = [c for c in _COLUMNS if c[2] in f]
-    rows = zip(*(_cells(f, *c[2:], counted) for c in shown))
-    return [(groups.get(g, g), n) for g,n,*_ in shown],list(map(list, rows))
+    shown = _COLUMNS[_COLUMNS.column.isin(f.columns)]
+    groups = shown.group.replace('gain', f'OA against {best}')
+    rows = zip(*(_cells(f, c, spec, counted) for c,spec in zip(shown.column, shown.spec)))
+    return list(zip(groups, shown.name)),list(map(list, rows))
 
 # %% ../nbs/31_tables.ipynb #1accf67c
 _TESTS = {'bootstrap':'bootstrap over seeds and scenes, both drawn', 'McNemar':"interval by bootstrap, p by McNemar's exact test"}
