@@ -7,18 +7,20 @@ __all__ = ['embedding', 'proxy_a_distance', 'median_distance', 'mmd', 'domain_fe
            'reliability', 'ece', 'synchrony']
 
 # %% ../nbs/32b_assumptions.ipynb #58a1ed79
+from dataclasses import replace
 from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
 import torch
 
+from .batches import Batches, channel_stats
 from .core import *
-from .distill import *
+from .distill import keep, soft_labels
 from .explain import features, probe
 from .metrics import check_labels, check_masks, cover_masks, wilson
 from .models import reestimate_bn
-from .scenes import *
+from .scenes import Scenes
 from .transfer import Predictor
 
 # %% ../nbs/32b_assumptions.ipynb #d581ee6d
@@ -84,20 +86,22 @@ def mmd(a, b, # features of two domains [N,F], [M,F]
     return float(sum(within) - 2*_kernels(a, b, h, factors).mean())
 
 # %% ../nbs/32b_assumptions.ipynb #b74d761c
-def domain_features(predictor, # of three channels: f_pre, f_S
-                    source:SceneSet, pairs:PairedScenes,
+def domain_features(predictor, # of one modality: f_pre, f_S
+                    source:Scenes, # its modality first
+                    pairs:Scenes,
                     own_bn=True, # batch-norm statistics of each domain, as adaptation begins with
                     comp=None) -> dict: # 'source', 'opt', 'sar' … -> float32 [N,F]
-    "One network's features of the source and of each modality of the target"
-    if not isinstance(predictor, Predictor):
-        raise OptionError('predictor', f'a {type(predictor).__name__}', 'a Predictor', 'Pass f_pre or f_S.')
-    if predictor.modality == 'both':
-        raise OptionError('predictor', 'a network of six channels', 'one of three, which can look at either modality', 'Pass f_pre or f_S.')
-    def look(s, modality):
-        p = probe(Predictor(predictor.arch, modality, predictor.classes, channel_stats(s, modality), predictor.state), comp)
-        if own_bn: reestimate_bn(p.model, Batches(s, modality, p.stats, p.comp, limit=0))
-        return features(p, s)
-    return dict(source=look(source, 'opt'), opt=look(pairs, 'opt'), sar=look(pairs, 'sar'))
+    "One network's features of the source, and of each modality of the target that makes as many channels as it reads"
+    if not isinstance(predictor, Predictor) or len(predictor.names) > 1:
+        raise OptionError('predictor', repr(predictor), 'a Predictor of one modality, which can look at the others as well', 'Pass f_pre or f_S.')
+    def look(s, name):
+        seen = replace(s.select(name), labels=np.full(len(s), -1)) # whose classes may be others
+        stats = channel_stats(seen)
+        p = probe(replace(predictor, inputs=seen.inputs, stats=stats, size=None), comp)
+        if own_bn: reestimate_bn(p.model, Batches(seen, stats, p.comp, limit=0))
+        return features(p, seen)
+    fitting = [k for k,i in pairs.inputs.items() if i.n_channels == len(predictor.stats['mean'])]
+    return dict(source=look(source, source.names[0])) | {k:look(pairs, k) for k in fitting}
 
 # %% ../nbs/32b_assumptions.ipynb #a1ac79e1
 def domain_gaps(sets:dict, # 'source' and every modality -> features [N,F], as `domain_features` gives them

@@ -15,41 +15,38 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .batches import Batches, channel_slices
 from .core import *
 from .metrics import check_labels
-from .scenes import *
-from .scenes import _rows as _indices
-from .transfer import Predictor, check_inputs
+from .models import features as given_to_the_head
+from .scenes import Scenes, check_scenes, rows_of
+from .transfer import Predictor
 
 # %% ../nbs/32_explain.ipynb #aff929e8
 @dataclass(eq=False)
 class Probe:
-    "A network, loaded once, with what is needed to feed it"
+    "A predictor's network, loaded once"
     model: nn.Module # in eval mode
-    modality: str # 'opt', 'sar' or 'both'
-    classes: tuple
-    stats: dict # channel means and deviations
+    predictor: Predictor # what the network is of: the modalities that it reads, its classes and statistics
     comp: Compute
-    fed: dict = None # units and polarisations that it must be fed; None where they are not known
-    @property
-    def names(self): return ('opt','sar') if self.modality == 'both' else (self.modality,)
-    def slices(self, pairs): return {n:slice(3*k, 3*k + 3) for k,n in enumerate(self.names)}
-    def __repr__(self): return f'Probe on {"+".join(self.names)}, {len(self.classes)} classes, {self.comp.kind}'
-    @property
-    def head(self): return [m for m in self.model.modules() if isinstance(m, nn.Linear)][-1]
+    def __repr__(self): return f'Probe on {"+".join(self.predictor.names)}, {len(self.predictor.classes)} classes, {self.comp.kind}'
     def inputs(self, pairs, idx=slice(None)) -> torch.Tensor: # [B,C,H,W] on the device, normalised: 0 is a channel's training mean
         rows = _rows(pairs, idx)
-        check_inputs(pairs, self.modality, self.fed)
-        return Batches(pairs, self.modality, self.stats, self.comp, limit=0)(rows)
+        return Batches(self.predictor.part_of(pairs), self.predictor.stats, self.comp, limit=0)(rows)
     @torch.no_grad()
     def logits(self, x) -> torch.Tensor: # float32 [B,K]
         with self.comp.autocast(): return self.model(x).float()
+    @torch.no_grad()
+    def features(self, x) -> torch.Tensor: # float32 [B,F]
+        with self.comp.autocast(): return given_to_the_head(self.model, x).float()
 
 def _rows(s, idx): # indices, a mask or a slice -> int [B]
-    if not isinstance(s, (SceneSet, PairedScenes)): raise OptionError('pairs', f'a {type(s).__name__}', 'PairedScenes, or a SceneSet', 'Build a set first.')
-    rows = np.arange(len(s))[idx if isinstance(idx, slice) else _indices(idx, len(s))]
+    check_scenes('pairs', s)
+    rows = np.arange(len(s))[idx if isinstance(idx, slice) else rows_of(idx, len(s))]
     if not len(rows): raise BudgetError('idx', 'no sample', 'one or more', 'Check what was left of the set.')
     return rows
+
+def _parts(s, idx, batch): return torch.as_tensor(_rows(s, idx)).split(batch)
 
 # %% ../nbs/32_explain.ipynb #e54bdb1f
 def probe(predictor, # `Predictor`, or a `Probe` as it is
@@ -60,8 +57,8 @@ def probe(predictor, # `Predictor`, or a `Probe` as it is
         raise OptionError('predictor', f'a {type(predictor).__name__}', 'a Predictor, or a Probe', 'Train one, or load it with Predictor.load.')
     comp = compute() if comp is None else comp
     if not isinstance(comp, Compute): raise OptionError('comp', f'a {type(comp).__name__}', 'a Compute', 'Pass compute().')
-    m = predictor.model().to(comp.device, memory_format=torch.channels_last).requires_grad_(False).eval()
-    return Probe(m, predictor.modality, predictor.classes, predictor.stats, comp, predictor.inputs)
+    m = predictor.model().to(comp.device, memory_format=torch.channels_last)
+    return Probe(m.requires_grad_(False).eval(), predictor, comp)
 
 # %% ../nbs/32_explain.ipynb #c768b619
 def subsets(names # of M modalities
@@ -75,16 +72,16 @@ def _of_some(x, slices, names): # [B,C,H,W] -> the same with the channels of oth
     return heard*x
 
 def coalitions(predictor, # `Predictor` or `Probe`
-               pairs:PairedScenes, idx=slice(None), # samples, all without
+               pairs:Scenes, idx=slice(None), # samples, all without
                comp=None, batch=128 # samples at once
               ) -> tuple: # (logits float32 [N,2^M,K], the modalities of each coalition, as `subsets` orders them)
     "What a network says with any of its modalities absent"
     p = probe(predictor, comp)
-    some = subsets(p.names)
+    some = subsets(p.predictor.names)
+    slices = channel_slices(p.predictor.inputs)
     out = []
-    for r in torch.as_tensor(_rows(pairs, idx)).split(batch):
+    for r in _parts(pairs, idx, batch):
         x = p.inputs(pairs, r)
-        slices = p.slices(pairs)
         seen = [_of_some(x, slices, names) for names in some[1:]]
         none,rest = p.logits(torch.cat([0*x[:1], *seen])).split([1, len(seen)*len(x)])
         out.append(torch.stack([none.expand(len(x), -1), *rest.chunk(len(seen))], 1).cpu())
@@ -106,7 +103,7 @@ def _shapley(v, k): # values of all coalitions [N,2^M], a player -> [N]
     return total/factorial(M)
 
 def shapley(predictor, # `Predictor` or `Probe`
-            pairs:PairedScenes,
+            pairs:Scenes,
             target=None, # labels [N], or one class; None takes the class that the whole network predicts
             idx=slice(None), # samples, all without
             comp=None) -> pd.DataFrame: # a line a sample: id, target; in nats v_none, v_opt, v_sar, v_opt+sar …, phi_opt, phi_sar …
@@ -114,12 +111,11 @@ def shapley(predictor, # `Predictor` or `Probe`
     z,some = coalitions(predictor, pairs, idx, comp)
     c = _classes(target, z[:,-1])
     v = z.double().log_softmax(-1).gather(2, c[:,None,None].expand(-1, len(some), 1))[...,0].numpy()
-    values = {f'v_{"+".join(s) or "none"}':v[:,k] for k,s in enumerate(some)}
-    phi = {n:_shapley(v, k) for k,n in enumerate(some[-1])}
-    shares = {f'phi_{n}':phi.get(n, np.zeros(len(v))) for n in _names(pairs)}
-    return pd.DataFrame(dict(id=[pairs.ids[i] for i in _rows(pairs, idx)], target=c.numpy(), **values, **shares))
-
-def _names(s): return ('opt','sar') if isinstance(s, PairedScenes) else ('opt',)
+    out = pd.DataFrame(dict(id=[pairs.ids[i] for i in _rows(pairs, idx)], target=c.numpy()))
+    out[[f'v_{"+".join(s) or "none"}' for s in some]] = v
+    out[[f'phi_{n}' for n in pairs.names]] = 0.
+    for k,n in enumerate(some[-1]): out[f'phi_{n}'] = _shapley(v, k)
+    return out
 
 # %% ../nbs/32_explain.ipynb #6c95fd67
 def _integrated(p, x, c, alphas): # [B,C,H,W], classes [B], path [J] -> [B,C,H,W]
@@ -130,7 +126,7 @@ def _integrated(p, x, c, alphas): # [B,C,H,W], classes [B], path [J] -> [B,C,H,W
     return g.view(len(alphas), *x.shape).mean(0)*x
 
 def saliency(predictor, # `Predictor`, or `Probe` where it should be quick
-             pairs:PairedScenes, idx, # samples [B]
+             pairs:Scenes, idx, # samples [B]
              target=None, # labels [B], or one class; None takes the predicted class
              steps=16, # of the path
              blur=1, # side of the square over which the maps are averaged for the eye, odd, in pixels; 1 leaves them as they are
@@ -139,25 +135,18 @@ def saliency(predictor, # `Predictor`, or `Probe` where it should be quick
     if blur < 1 or blur % 2 == 0: raise OptionError('blur', blur, 'an odd number of pixels', 'Pass blur=5.')
     p = probe(predictor, comp)
     x = p.inputs(pairs, idx).float()
-    c = _classes(target, p.logits(x) if target is None else x.new_empty(len(x), len(p.classes)))
+    c = _classes(target, p.logits(x))
     alphas = (torch.arange(steps, device=x.device) + 0.5)/steps
     chunk = max(1, 256//steps)
     a = torch.cat([_integrated(p, *b, alphas) for b in zip(x.split(chunk), c.split(chunk))])
-    slices = p.slices(pairs)
-    unseen = a[:,:0]
-    maps = torch.stack([(a[:,slices[n]] if n in slices else unseen).sum(1) for n in _names(pairs)], 1)
+    slices = channel_slices(p.predictor.inputs)
+    maps = torch.stack([a[:,slices.get(n, slice(0))].sum(1) for n in pairs.names], 1) # nothing of one that it doesn't read
     return F.avg_pool2d(maps, blur, 1, blur//2, count_include_pad=False).cpu()
 
 # %% ../nbs/32_explain.ipynb #f33555c1
 def features(predictor, # `Predictor` or `Probe`
-             pairs, # `PairedScenes`, or `SceneSet` for modality 'opt'
-             idx=slice(None), # samples, all without
+             pairs:Scenes, idx=slice(None), # samples, all without
              comp=None, batch=256) -> torch.Tensor: # float32 [N,F]
     "What the classifier of a network sees"
     p = probe(predictor, comp)
-    out = []
-    hook = p.head.register_forward_pre_hook(lambda m,args: out.append(args[0].float().cpu()))
-    try:
-        for r in torch.as_tensor(_rows(pairs, idx)).split(batch): p.logits(p.inputs(pairs, r))
-    finally: hook.remove()
-    return torch.cat(out)
+    return torch.cat([p.features(p.inputs(pairs, r)).cpu() for r in _parts(pairs, idx, batch)])
