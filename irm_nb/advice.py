@@ -55,7 +55,8 @@ def _verdict(i):
     return 'loss' if i.hi < 0 else 'open' # a single seed leaves it open
 
 def paired_gain(results:pd.DataFrame, # as `grid_points` takes it
-                ours='Ours', without='without IRM', score='OA', level=0.95) -> pd.DataFrame: # content, cover, per_class, seeds, mean, lo, hi, verdict
+                ours='Ours', without='without IRM', score='OA', level=0.95
+               ) -> pd.DataFrame: # content, cover, per_class, seeds, mean, lo, hi, verdict
     "One method less another with the same seed, at every point of a grid"
     out = []
     for point,df in grid_points(results, score).groupby(list(AXES), dropna=False):
@@ -100,7 +101,8 @@ def nearest_point(points:pd.DataFrame, # measured: content, cover, per_class
     p = points[list(AXES)].drop_duplicates().sort_values(list(AXES))
     known = p.dropna(subset=list(asked))
     if not len(known):
-        raise OptionError('results', f'no point with a known {", ".join(asked)}', "clouds with numbers, not the data's own", 'Ask by what was measured.')
+        raise OptionError('results', f'no point with a known {", ".join(asked)}',
+                          "clouds with numbers, not the data's own", 'Ask by what was measured.')
     d = sum(((_steps(k, known[k]) - _steps(k, v))**2 for k,v in asked.items()), np.zeros(len(known)))
     outside = tuple(k for k,v in asked.items() if not known[k].min() <= v <= known[k].max())
     return known.iloc[int(np.argmin(d))].to_dict(),outside
@@ -114,7 +116,8 @@ def _best(table): # in words
 
 def _worth(gain): # in words
     if np.isnan(gain.lo): return 'one seed tells nothing of its spread.'
-    return dict(gain='it pays here.', loss='it costs here.', open='the interval holds 0, so it is not told from nothing here.')[_verdict(gain)]
+    return dict(gain='it pays here.', loss='it costs here.',
+                open='the interval holds 0, so it is not told from nothing here.')[_verdict(gain)]
 
 def _sentences(points, asked, point, outside, table, gain, ours, without):
     yield f'Measured at {_said(point)}: {_best(table)}'
@@ -162,7 +165,8 @@ def next_labels(logits:torch.Tensor, # [N,K]
     done = torch.as_tensor(np.asarray(labelled, int))
     free = torch.ones(len(f), dtype=torch.bool)
     free[done] = False
-    if n > free.sum(): raise BudgetError('n', n, f'at most {int(free.sum())}, the samples without a label', 'Ask for fewer.')
+    if n > free.sum():
+        raise BudgetError('n', n, f'at most {int(free.sum())}, the samples without a label', 'Ask for fewer.')
     far = torch.full((len(f),), 4.) # as far as two can be
     if len(done): far = torch.cdist(f, f[done]).square().amin(1)
     out = []
@@ -185,5 +189,6 @@ def write_labels(path, # CSV to write
         raise LabelError(path, f'{len(ids)} ids, {len(set(ids))} of them different, and {len(names)} labels',
                          'one label for each id, each id once', 'Keep the last label of every sample.')
     if bad := [l for l in names if l not in classes]:
-        raise LabelError(path, repr(bad[0]), f'one of {", ".join(classes)}, or its number', 'Leave out samples without a label.')
+        raise LabelError(path, repr(bad[0]), f'one of {", ".join(classes)}, or its number',
+                         'Leave out samples without a label.')
     with atomic_file(path) as tmp: pd.DataFrame(dict(id=ids, label=names)).to_csv(tmp, index=False)

@@ -54,7 +54,8 @@ def proxy_a_distance(a, b, # features of two domains [N,F], [M,F]
     from sklearn.preprocessing import StandardScaler
     n = min(len(a), len(b))
     if n < 2*folds:
-        raise OptionError('a, b', f'{len(a)} and {len(b)} samples', f'at least {2*folds} of either', 'Take more samples, or fewer folds.')
+        raise OptionError('a, b', f'{len(a)} and {len(b)} samples', f'at least {2*folds} of either',
+                          'Take more samples, or fewer folds.')
     x = np.concatenate([np.asarray(f, np.float64)[_some(len(f), n, 'domains', seed)] for f in (a, b)])
     pca = PCA(min(dims, x.shape[1], 2*n*(folds - 1)//folds), random_state=0)
     clf = make_pipeline(StandardScaler(), pca, LogisticRegression(max_iter=1000))
@@ -93,7 +94,8 @@ def domain_features(predictor, # of one modality: f_pre, f_S
                     comp=None) -> dict: # 'source', 'opt', 'sar' … -> float32 [N,F]
     "One network's features of the source, and of each modality of the target that makes as many channels as it reads"
     if not isinstance(predictor, Predictor) or len(predictor.names) > 1:
-        raise OptionError('predictor', repr(predictor), 'a Predictor of one modality, which can look at the others as well', 'Pass f_pre or f_S.')
+        raise OptionError('predictor', repr(predictor),
+                          'a Predictor of one modality, which can look at the others as well', 'Pass f_pre or f_S.')
     def look(s, name):
         seen = replace(s.select(name), labels=np.full(len(s), -1)) # whose classes may be others
         stats = channel_stats(seen)
@@ -170,13 +172,14 @@ def _losses(history, quantity): # -> frame: an epoch that looked at the modaliti
     looks = [{k.removeprefix(key):v for k,v in e.items() if k.startswith(key)} for e in history]
     out = pd.DataFrame([e for e in looks if e]).dropna()
     if len(out) < 3 or out.shape[1] < 2:
-        raise OptionError('history', f'{len(out)} epochs with {key}… of {out.shape[1]} modalities', 'three or more, of two modalities or more',
+        raise OptionError('history', f'{len(out)} epochs with {key}… of {out.shape[1]} modalities',
+                          'three or more, of two modalities or more',
                           'Train the target network with a smaller monitor_every.')
     return out.clip(lower=1e-9)
 
-def synchrony(history, # of `train_target`: dictionaries, one an epoch; those without a look at the modalities are left out
+def synchrony(history, # of `train_target`: a dictionary an epoch; those without a look at the modalities are left out
               quantity='kl' # or 'ce'
-             ) -> pd.Series: # gap, correlation (nan where a curve's steps are all alike), pace (below 0 when one rose, nan when none fell), fall_NAME: share of its first value that each lost
+             ) -> pd.Series: # gap, correlation, pace; fall_opt, fall_sar …: shares of their first values that they lost
     "How synchronously the target network's losses on the modalities fall"
     losses = _losses(history, quantity)
     l = losses.to_numpy()

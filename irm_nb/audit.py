@@ -23,12 +23,13 @@ def class_shares(shares # counts or shares: an array, a series or {class: number
     "Shares of the classes"
     p = np.asarray(list(shares.values()) if isinstance(shares, Mapping) else shares, float)
     if p.ndim != 1 or len(p) < 2 or not (np.isfinite(p).all() and (p > 0).all()):
-        raise OptionError('shares', p.tolist(), 'a number above 0 for each of two classes or more', 'Leave out classes that the test set lacks.')
+        raise OptionError('shares', p.tolist(), 'a number above 0 for each of two classes or more',
+                          'Leave out classes that the test set lacks.')
     return p/p.sum()
 
 # %% ../nbs/31b_audit.ipynb #43679bfb
 class Polytope:
-    "All confusion matrices over classes of given shares: unknowns are m [K,K], recall r [K], share p [K] and chance agreement"
+    "All confusion matrices over classes of given shares; unknowns: m [K,K], recall [K], share [K], chance agreement"
     def __init__(self, shares, tol=0.): # tol: relative, a number or [K]
         self.p = class_shares(shares)
         K = len(self.p)
@@ -73,7 +74,8 @@ def least(self:Polytope, form, given=()) -> float: # nan if there is no such mat
     "The smallest value of a form over all matrices with the given numbers"
     out = _solved(form, [*self.rows, *given], 1)
     if out.status not in (0, 2):
-        raise OptionError('linear programme', out.message, 'a solution, or the proof that there is none', 'Report this with the row.')
+        raise OptionError('linear programme', out.message, 'a solution, or the proof that there is none',
+                          'Report this with the row.')
     return out.fun if out.status == 0 else np.nan
 
 @patch
@@ -125,11 +127,20 @@ def _audit_row(P, row, half):
     finding = ', '.join(_finding(iv, s) for s in bad)
     return dict(OA_lo=OA_lo, OA_hi=OA_hi, pe=pe, pe_lo=pe_lo, pe_hi=pe_hi, finding=finding)
 
+# %% ../nbs/31b_audit.ipynb #a0d17c2e
+def _checked(table):
+    columns = ['method', *SCORES]
+    check_columns('table', table, columns, 'Rename the columns.')
+    for c,least in zip(SCORES, (0, 0, -1)):
+        off = table[c][(table[c] > 1) | (table[c] < least)]
+        if len(off): raise UnitsError(f'table.{c}', off.iloc[0], 'shares, at most 1', 'Divide percents by 100.')
+    return table[columns]
+
 def audit(table:pd.DataFrame, # columns method, OA, AA, kappa, as shares; a number that isn't printed is nan
           shares, # of the test set's classes: counts or shares
           tol=0., # how far each share may be off, relatively: a number or [K]
           digits=None # printed decimals of OA, AA, kappa, as shares; None takes the most that a column has
-         ) -> pd.DataFrame: # the table, with OA's range given AA, implied chance agreement and its range given OA and AA, and a finding, empty where the row can hold
+         ) -> pd.DataFrame: # also OA_lo, OA_hi given AA; pe of OA and κ; pe_lo, pe_hi given OA and AA; finding, or ''
     "Which rows of a table no confusion matrix has"
     t = _checked(table)
     P = Polytope(shares, tol)
@@ -139,16 +150,9 @@ def audit(table:pd.DataFrame, # columns method, OA, AA, kappa, as shares; a numb
     out.attrs = dict(table.attrs, shares=P.p.tolist(), tol=np.asarray(tol).tolist())
     return out
 
-def _checked(table):
-    columns = ['method', *SCORES]
-    check_columns('table', table, columns, 'Rename the columns.')
-    for c,least in zip(SCORES, (0, 0, -1)):
-        off = table[c][(table[c] > 1) | (table[c] < least)]
-        if len(off): raise UnitsError(f'table.{c}', off.iloc[0], 'shares, at most 1', 'Divide percents by 100.')
-    return table[columns]
-
 # %% ../nbs/31b_audit.ipynb #488f1dc2
-_HEAD = [('','Method'), ('OA, %','printed'), ('OA, %','AA allows'), ('','AA, %'), ('','κ'), ('chance agreement','of κ and OA'),
+_HEAD = [('','Method'), ('OA, %','printed'), ('OA, %','AA allows'), ('','AA, %'), ('','κ'),
+         ('chance agreement','of κ and OA'),
          ('chance agreement','OA and AA allow'), ('','cannot hold')]
 
 def _span(lo, hi, spec): return as_text(lo, spec) if pd.isna(lo) else f'{as_text(lo, spec)}–{as_text(hi, spec)}'
@@ -161,7 +165,8 @@ def audit_sheet(found:pd.DataFrame, # of `audit`
                 caption='') -> Sheet:
     "An audit as a table to be shown"
     rows = [[(w, int(bool(r.finding) and not k)) for k,w in enumerate(_shown(r))] for r in found.itertuples()]
-    return Sheet(found, _HEAD, rows, caption or ' → '.join(found.attrs[k] for k in ('source','target') if k in found.attrs))
+    return Sheet(found, _HEAD, rows,
+                 caption or ' → '.join(found.attrs[k] for k in ('source','target') if k in found.attrs))
 
 # %% ../nbs/31b_audit.ipynb #b3086d14
 def tolerance_needed(row, # OA, AA, kappa
@@ -191,7 +196,7 @@ def on_grid(values, # printed shares
     return np.ceil((v - h)*n) <= np.floor((v + h)*n)
 
 def test_sizes(values, sizes, # accuracies of one test set, candidate sizes
-               digits:int=4) -> pd.DataFrame: # size, on_grid, expected by chance, p of as many by chance; the best first
+               digits:int=4) -> pd.DataFrame: # size, on_grid, of, by_chance, p of as many by chance; the best first
     "How many of the values each test set could have printed"
     from scipy.stats import binom
     v = np.unique(values)
@@ -212,5 +217,6 @@ def witness(row, # OA, AA, kappa
     printed = P.given(**_within(row, np.array(half) - 2*SLACK))
     out = _solved(0*whole, [*P.rows, *printed], n.sum(), n.sum(), integrality=whole, options=dict(time_limit=60))
     if out.status == 1:
-        raise OptionError('witness', 'no answer after a minute', 'a matrix, or the proof that there is none', 'Try fewer samples.')
+        raise OptionError('witness', 'no answer after a minute', 'a matrix, or the proof that there is none',
+                          'Try fewer samples.')
     return np.rint(out.x[whole > 0]).astype(int).reshape(len(n), -1) if out.status == 0 else None

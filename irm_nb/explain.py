@@ -29,8 +29,9 @@ class Probe:
     model: nn.Module # in eval mode
     predictor: Predictor # what the network is of: the modalities that it reads, its classes and statistics
     comp: Compute
-    def __repr__(self): return f'Probe on {"+".join(self.predictor.names)}, {len(self.predictor.classes)} classes, {self.comp.kind}'
-    def inputs(self, pairs, idx=slice(None)) -> torch.Tensor: # [B,C,H,W] on the device, normalised: 0 is a channel's training mean
+    def __repr__(self):
+        return f'Probe on {"+".join(self.predictor.names)}, {len(self.predictor.classes)} classes, {self.comp.kind}'
+    def inputs(self, pairs, idx=slice(None)) -> torch.Tensor: # [B,C,H,W] on the device; 0 is a channel's training mean
         rows = _rows(pairs, idx)
         return Batches(self.predictor.part_of(pairs), self.predictor.stats, self.comp, limit=0)(rows)
     @torch.no_grad()
@@ -54,9 +55,11 @@ def probe(predictor, # `Predictor`, or a `Probe` as it is
     "Load a predictor's network to ask it many things"
     if isinstance(predictor, Probe): return predictor
     if not isinstance(predictor, Predictor):
-        raise OptionError('predictor', f'a {type(predictor).__name__}', 'a Predictor, or a Probe', 'Train one, or load it with Predictor.load.')
+        raise OptionError('predictor', f'a {type(predictor).__name__}', 'a Predictor, or a Probe',
+                          'Train one, or load it with Predictor.load.')
     comp = compute() if comp is None else comp
-    if not isinstance(comp, Compute): raise OptionError('comp', f'a {type(comp).__name__}', 'a Compute', 'Pass compute().')
+    if not isinstance(comp, Compute):
+        raise OptionError('comp', f'a {type(comp).__name__}', 'a Compute', 'Pass compute().')
     m = predictor.model().to(comp.device, memory_format=torch.channels_last)
     return Probe(m.requires_grad_(False).eval(), predictor, comp)
 
@@ -106,7 +109,7 @@ def shapley(predictor, # `Predictor` or `Probe`
             pairs:Scenes,
             target=None, # labels [N], or one class; None takes the class that the whole network predicts
             idx=slice(None), # samples, all without
-            comp=None) -> pd.DataFrame: # a line a sample: id, target; in nats v_none, v_opt, v_sar, v_opt+sar …, phi_opt, phi_sar …
+            comp=None) -> pd.DataFrame: # id, target; in nats v_none, v_opt, v_sar, v_opt+sar …, phi_opt, phi_sar …
     "Each modality's Shapley value for the log-probability of a class"
     z,some = coalitions(predictor, pairs, idx, comp)
     c = _classes(target, z[:,-1])
@@ -129,7 +132,7 @@ def saliency(predictor, # `Predictor`, or `Probe` where it should be quick
              pairs:Scenes, idx, # samples [B]
              target=None, # labels [B], or one class; None takes the predicted class
              steps=16, # of the path
-             blur=1, # side of the square over which the maps are averaged for the eye, odd, in pixels; 1 leaves them as they are
+             blur=1, # side of the square over which the maps are averaged for the eye, odd, in pixels
              comp=None) -> torch.Tensor: # float32 [B,M,H,W]: a map of each modality of `pairs`, in nats a pixel
     "What every pixel of any modality adds to the log-probability of a class"
     if blur < 1 or blur % 2 == 0: raise OptionError('blur', blur, 'an odd number of pixels', 'Pass blur=5.')
@@ -140,7 +143,7 @@ def saliency(predictor, # `Predictor`, or `Probe` where it should be quick
     chunk = max(1, 256//steps)
     a = torch.cat([_integrated(p, *b, alphas) for b in zip(x.split(chunk), c.split(chunk))])
     slices = channel_slices(p.predictor.inputs)
-    maps = torch.stack([a[:,slices.get(n, slice(0))].sum(1) for n in pairs.names], 1) # nothing of one that it doesn't read
+    maps = torch.stack([a[:,slices.get(n, slice(0))].sum(1) for n in pairs.names], 1) # 0 of one that it doesn't read
     return F.avg_pool2d(maps, blur, 1, blur//2, count_include_pad=False).cpu()
 
 # %% ../nbs/32_explain.ipynb #f33555c1

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 from fastcore.basics import patch
-from .core import LabelError, NotFiniteError, OptionError, PairError, ShapeError, UnitsError, check_real, check_whole, derive_seed
+from .core import *
 
 # %% ../nbs/07_metrics.ipynb #7705bbfe
 def _array(name, y):
@@ -91,7 +91,8 @@ def scores(cm # confusion matrix [K,K], rows are the truth
     "Overall accuracy, average accuracy, κ and recall by class"
     cm = np.asarray(cm)
     if cm.ndim != 2 or cm.shape[0] != cm.shape[1] or cm.dtype.kind not in 'iu' or (cm < 0).any():
-        raise ShapeError('cm', f'{cm.dtype} {cm.shape}', 'counts [K,K]', 'Make it with confusion(y_true, y_pred, n_classes).')
+        raise ShapeError('cm', f'{cm.dtype} {cm.shape}', 'counts [K,K]',
+                         'Make it with confusion(y_true, y_pred, n_classes).')
     return Scores(cm)
 
 # %% ../nbs/07_metrics.ipynb #ea09a1ae
@@ -106,13 +107,15 @@ UNKNOWN = Interval(math.nan, math.nan, math.nan)
 
 def _level(level):
     "A level of confidence"
-    if not 0 < check_real('level', level) < 1: raise OptionError('level', level, 'between 0 and 1', 'Pass level=0.95 for 95 %.')
+    if not 0 < check_real('level', level) < 1:
+        raise OptionError('level', level, 'between 0 and 1', 'Pass level=0.95 for 95 %.')
     return level
 
 def _counts(name, *values):
     "Whole numbers of samples"
     numbers = [check_real(name, v, least=0) for v in values]
-    if any(v % 1 for v in numbers): raise OptionError(name, values, 'whole numbers', 'Pass counts of samples, not shares.')
+    if any(v % 1 for v in numbers):
+        raise OptionError(name, values, 'whole numbers', 'Pass counts of samples, not shares.')
     return [int(v) for v in numbers]
 
 def wilson(k, # successes
@@ -173,7 +176,8 @@ def scores_by(y_true, # true classes [N]
 def _numbers(name, v, do='Pass a list of numbers.'):
     "Numbers [N], as float64; nan where there is none"
     v = _array(name, v)
-    if v.ndim != 1 or v.size and v.dtype.kind not in 'biuf': raise ShapeError(name, f'{v.dtype} {v.shape}', 'numbers [N]', do)
+    if v.ndim != 1 or v.size and v.dtype.kind not in 'biuf':
+        raise ShapeError(name, f'{v.dtype} {v.shape}', 'numbers [N]', do)
     return _no_infinity(name, v.astype(float))
 
 def _no_infinity(name, v):
@@ -222,7 +226,8 @@ def _values(values, groups):
                          'Pass the scene of every sample.')
     lost = sum(n is None or n != n for n in names.tolist())
     if lost:
-        raise PairError('groups', f'{lost} samples without a scene', 'the scene of every sample', 'Give each of them a name of its own.')
+        raise PairError('groups', f'{lost} samples without a scene', 'the scene of every sample',
+                        'Give each of them a name of its own.')
     if names.dtype == object: names = names.astype(str)
     return _no_infinity('values', v.astype(float)),np.unique(names, return_inverse=True)[1]
 
@@ -241,7 +246,7 @@ def _weights(k, n_boot, rng):
     drawn = rng.multinomial(k, np.full(k, 1/k), n_boot)
     return 1 + (drawn - 1)*math.sqrt(k/max(k - 1, 1))
 
-def cluster_bootstrap(values, # one number for each sample [N], or for each repeat and sample [R,N]; nan where not tested
+def cluster_bootstrap(values, # a number for each sample [N], or each repeat and sample [R,N]; nan where not tested
                       groups, # scene of each sample [N]
                       n_boot:int=4000, # draws
                       level:float=0.95, # of confidence
@@ -277,7 +282,8 @@ def mean_by(values, # [N]; nan where there is none
     v = _numbers('values', values)
     g = np.arange(len(v)) if groups is None else np.asarray(groups)
     if g.shape != v.shape:
-        raise ShapeError('groups', g.shape, f'the scene of every sample [{len(v)}]', 'Pass the groups of the same samples.')
+        raise ShapeError('groups', g.shape, f'the scene of every sample [{len(v)}]',
+                         'Pass the groups of the same samples.')
     known = {k:m & ~np.isnan(v) for k,m in check_masks(masks, len(v)).items()}
     return pd.DataFrame([dict(part=k, n=int(m.sum()), **_mean(v[m], g[m], n_boot)._asdict()) for k,m in known.items()])
 
@@ -292,14 +298,16 @@ def check_once(results): # method, seed
     "`OptionError` where a method and seed are there twice"
     twice = results[results.duplicated(['method','seed'])]
     if len(twice):
-        raise OptionError('results', f'two cells of {twice.method.iloc[0]}, seed {twice.seed.iloc[0]}', 'one of every method and seed',
+        raise OptionError('results', f'two cells of {twice.method.iloc[0]}, seed {twice.seed.iloc[0]}',
+                          'one of every method and seed',
                           'Choose between them.')
 
 def _answered(key, a):
     "One network's answers, by sample"
     check_columns(key, a, ('id','group','label','predicted'), 'Pass answers as experiments.answers gives them.')
     if a.id.duplicated().any():
-        raise PairError(key, f'sample {a.id[a.id.duplicated()].iloc[0]!r} answered twice', 'one answer a sample', 'Run the cell again.')
+        raise PairError(key, f'sample {a.id[a.id.duplicated()].iloc[0]!r} answered twice', 'one answer a sample',
+                        'Run the cell again.')
     for c in ('label','predicted'): check_labels(f'{c}, {key}', a[c].to_numpy(), math.inf)
     return a.set_index('id')
 
@@ -315,7 +323,8 @@ def right_answers(results, # finished cells: key, method, seed
     facts = pd.concat([a[['label','group']] for a in cells.values()]).reset_index().drop_duplicates()
     odd = facts.id.duplicated()
     if odd.any():
-        raise PairError('answers', f'two labels or scenes of sample {facts.id[odd].iloc[0]!r}', 'the same test samples for every method',
+        raise PairError('answers', f'two labels or scenes of sample {facts.id[odd].iloc[0]!r}',
+                        'the same test samples for every method',
                         'Compare cells that were run on the same data.')
     right = pd.DataFrame({k:(a.label == a.predicted).astype(float) for k,a in cells.items()}).T
     return right,facts.set_index('id').group.reindex(right.columns).to_numpy()
@@ -328,12 +337,14 @@ def differences(rows, # frame by (method, seed): a column a sample (1, 0 or nan)
     known = set(rows.index.get_level_values(0))
     for m in (a, b):
         if m not in known:
-            raise OptionError('method', repr(m), f'one of {", ".join(map(str, sorted(known)))}', 'Pass methods that were run.')
+            raise OptionError('method', repr(m), f'one of {", ".join(map(str, sorted(known)))}',
+                              'Pass methods that were run.')
     seeds = rows.loc[a].index.intersection(rows.loc[b].index)
     x,y = (rows.loc[m].loc[seeds] for m in (a, b))
     odd = (x.isna() != y.isna()).any(axis=1)
     if odd.any():
-        raise PairError(f'{a}, {b}', f'different test samples with seed {seeds[odd][0]}', 'the same test samples for both',
+        raise PairError(f'{a}, {b}', f'different test samples with seed {seeds[odd][0]}',
+                        'the same test samples for both',
                         'Compare cells of the same split.')
     return x - y
 
@@ -363,7 +374,8 @@ def holm(p # p-values; nan where there is none
     "Holm's correction for several tests"
     p = _numbers('p', p)
     if ((p < 0) | (p > 1)).any():
-        raise OptionError('p', f'from {np.nanmin(p)} to {np.nanmax(p)}', 'p-values between 0 and 1', 'Pass the p of each test.')
+        raise OptionError('p', f'from {np.nanmin(p)} to {np.nanmax(p)}', 'p-values between 0 and 1',
+                          'Pass the p of each test.')
     order = np.argsort(p)[:(~np.isnan(p)).sum()] # nan is sorted last
     out = np.full(p.shape, np.nan)
     out[order] = np.maximum.accumulate(p[order]*np.arange(len(order), 0, -1)).clip(max=1)

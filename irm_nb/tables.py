@@ -21,7 +21,7 @@ from .metrics import check_columns, check_once, cluster_bootstrap, holm, paired,
 
 # %% ../nbs/31_tables.ipynb #9c555ffe
 def paper_table(number:str # 'I', 'II', 'III' or 'IV'
-               ) -> pd.DataFrame: # method, OA, AA, kappa, in shares; `attrs` has source, target, reference and the target's class counts
+               ) -> pd.DataFrame: # method, OA, AA, kappa, in shares; `attrs`: source, target, reference, counts
     "A table of the paper"
     with (files('irm_nb')/'data'/'paper_tables.csv').open(encoding='utf-8') as f: every = pd.read_csv(f, comment='#')
     t = every[every.table == check_option('paper', number, tuple(every.table.unique()))].reset_index(drop=True)
@@ -43,7 +43,8 @@ def check_results(results:pd.DataFrame, columns, # names that it must have
     check_columns('results', results, columns)
     r = results[results[score].notna()]
     if not len(r):
-        raise OptionError('results', f'{len(results)} cells, none with {score}', 'some that finished', 'Look at the column error.')
+        raise OptionError('results', f'{len(results)} cells, none with {score}', 'some that finished',
+                          'Look at the column error.')
     return r
 
 def check_one(results:pd.DataFrame, columns):
@@ -86,10 +87,12 @@ def _beside_paper(frame, table):
     return f.assign(diff=f.OA - f.paper_OA, rank=_rank(f.OA, both), paper_rank=_rank(f.paper_OA, both))
 
 # %% ../nbs/31_tables.ipynb #fbda614c
-_TEX = str.maketrans({**{c:f'\\{c}' for c in '&%$#_{}'}, **{c:f'${c}$' for c in '<>'}, **{c:f'${t}$' for c,t in zip('κΔτ±−→≤·', (
+_TEX = str.maketrans({**{c:f'\\{c}' for c in '&%$#_{}'}, **{c:f'${c}$' for c in '<>'},
+                      **{c:f'${t}$' for c,t in zip('κΔτ±−→≤·', (
     r'\kappa', r'\Delta', r'\tau', r'\pm', '-', r'\rightarrow', r'\leq', r'\cdot'))},
     '\\':r'\textbackslash{}', '~':r'\textasciitilde{}', '^':r'\textasciicircum{}', '–':'--', '—':'---'})
-_MARKS = dict(html=('{}','<b>{}</b>','<u>{}</u>'), markdown=('{}','**{}**','<u>{}</u>'), latex=('{}','\\textbf{{{}}}','\\underline{{{}}}'))
+_MARKS = dict(html=('{}','<b>{}</b>','<u>{}</u>'), markdown=('{}','**{}**','<u>{}</u>'),
+              latex=('{}','\\textbf{{{}}}','\\underline{{{}}}'))
 
 @dataclass(eq=False)
 class Sheet:
@@ -126,7 +129,8 @@ def _tex_row(cells): return ' & '.join(cells) + r' \\'
 def latex(self:Sheet, label='tab:results') -> str:
     "For a paper; needs the package booktabs"
     groups = [f'\\multicolumn{{{k}}}{{c}}{{{_tex(g)}}}' if g else '&'*(k - 1) for g,k in _spans(self.head)]
-    body = [r'\midrule'*(i in self.rules) + '\n'*(i in self.rules) + _tex_row(row) for i,row in enumerate(self._words('latex', _tex))]
+    body = [r'\midrule'*(i in self.rules) + '\n'*(i in self.rules) + _tex_row(row) for i,
+            row in enumerate(self._words('latex', _tex))]
     notes = [r'\par\smallskip\footnotesize ' + ' '.join(map(_tex, self.notes))] if self.notes else []
     return '\n'.join([r'\begin{table*}', r'\centering', f'\\caption{{{_tex(self.caption)}}}', f'\\label{{{label}}}',
                       f'\\begin{{tabular}}{{l{"r"*(len(self.head) - 1)}}}', r'\toprule', _tex_row(groups),
@@ -135,24 +139,29 @@ def latex(self:Sheet, label='tab:results') -> str:
 
 # %% ../nbs/31_tables.ipynb #81841310
 _LINE = '1px solid rgba(128,128,128,.6)'
+_PLAIN = 'background:none'
+_TABLE = 'border-collapse:collapse;border:none;color:inherit;font-size:87%;font-variant-numeric:tabular-nums'
 
 def _cell(tag, words, style='', span=1):
-    return f'<{tag} colspan="{span}" style="padding:.2em .4em;white-space:nowrap;background:none;{style}">{words}</{tag}>'
+    return f'<{tag} colspan="{span}" style="{_PLAIN};padding:.2em .4em;white-space:nowrap;{style}">{words}</{tag}>'
+
+def _box(words): return f'<div style="margin:.3em .55em">{words}</div>'
 
 def _html_row(tag, words, ruled=False): # the first to the left, numbers to the right
     cells = [_cell(tag, w, f'text-align:{"right" if j else "left"}') for j,w in enumerate(words)]
-    return f'<tr style="background:none;{f"border-top:{_LINE}"*ruled}">{"".join(cells)}</tr>'
+    return f'<tr style="{_PLAIN};{f"border-top:{_LINE}"*ruled}">{"".join(cells)}</tr>'
 
 @patch
 def _repr_html_(self:Sheet):
-    top = [_cell('th', html.escape(g), 'text-align:center;' + f'border-bottom:{_LINE}'*bool(g), k) for g,k in _spans(self.head)]
+    top = [_cell('th', html.escape(g), 'text-align:center;' + f'border-bottom:{_LINE}'*bool(g), k) for g,
+           k in _spans(self.head)]
     names = _html_row('th', [html.escape(n) for _,n in self.head])
     body = [_html_row('td', row, i in (0, *self.rules)) for i,row in enumerate(self._words('html', html.escape))]
     notes = [f'<div style="max-width:60em;opacity:.75;font-size:85%">{html.escape(n)}</div>' for n in self.notes]
-    return (f'<div style="overflow-x:auto;color:inherit"><div style="margin:.3em .55em"><b>{html.escape(self.caption)}</b></div>'
-            '<table style="border-collapse:collapse;border:none;color:inherit;font-size:87%;font-variant-numeric:tabular-nums">'
-            f'<thead><tr style="background:none">{"".join(top)}</tr>{names}</thead><tbody>{"".join(body)}</tbody></table>'
-            f'<div style="margin:.3em .55em">{"".join(notes)}</div></div>')
+    return (f'<div style="overflow-x:auto;color:inherit">{_box(f"<b>{html.escape(self.caption)}</b>")}'
+            f'<table style="{_TABLE}">'
+            f'<thead><tr style="{_PLAIN}">{"".join(top)}</tr>{names}</thead><tbody>{"".join(body)}</tbody></table>'
+            f'{_box("".join(notes))}</div>')
 
 # %% ../nbs/31_tables.ipynb #2dcb54aa
 def as_text(v, spec:str # as `format` takes it; '.1%' for percents
@@ -172,27 +181,19 @@ def _marks(values, counted): # 1 for the best, 2 for the second, among the rows 
     return [top.index(v) + 1 if c and v in top else 0 for v,c in zip(values, counted)]
 
 # %% ../nbs/31_tables.ipynb #bb6ea934
-_COLUMNS = pd.DataFrame([l.split('|') for l in """|Method|method|
-|seeds|seeds|.0f
-|steps|steps|,.0f
-here|OA, %|OA|.1%
-here|95 %|span|
-here|AA, %|AA|.1%
-here|κ|kappa|.3f
-gain|points [95 %]|points|
-gain|p|p_text|
-gain|Holm|holm_text|
-paper|OA, %|paper_OA|.2%
-paper|AA, %|paper_AA|.2%
-paper|κ|paper_kappa|.3f
-paper|Δ OA|diff|+.1%
-rank|here|rank|.0f
-rank|paper|paper_rank|.0f""".split('\n')], columns=['group','name','column','spec'])
+_COLUMNS = pd.DataFrame([c.split('|') for c in (
+    '|Method|method|', '|seeds|seeds|.0f', '|steps|steps|,.0f', 'here|OA, %|OA|.1%', 'here|95 %|span|',
+    'here|AA, %|AA|.1%',
+    'here|κ|kappa|.3f', 'gain|points [95 %]|points|', 'gain|p|p_text|', 'gain|Holm|holm_text|',
+    'paper|OA, %|paper_OA|.2%',
+    'paper|AA, %|paper_AA|.2%', 'paper|κ|paper_kappa|.3f', 'paper|Δ OA|diff|+.1%', 'rank|here|rank|.0f',
+    'rank|paper|paper_rank|.0f')], columns=['group','name','column','spec'])
 
 def _worded(f):
     "The frame with columns that are words already"
     if 'OA_lo' in f: f = f.assign(span=[f'{as_text(a, ".1%")}–{as_text(b, ".1%")}' for a,b in zip(f.OA_lo, f.OA_hi)])
-    if 'gain' in f: f = f.assign(points=list(map(_points, f.itertuples())), p_text=f.p.map(_p), holm_text=f.p_holm.map(_p))
+    if 'gain' in f: f = f.assign(points=list(map(_points, f.itertuples())), p_text=f.p.map(_p),
+                                 holm_text=f.p_holm.map(_p))
     return f
 
 def _cells(f, c, spec, counted): # -> [(words, mark)] of one column
@@ -209,7 +210,8 @@ def _columns(f, counted, best): # -> [(group, name)], rows of (words, mark)
     return list(zip(groups, shown.name)),list(map(list, rows))
 
 # %% ../nbs/31_tables.ipynb #1accf67c
-_TESTS = {'bootstrap':'bootstrap over seeds and scenes, both drawn', 'McNemar':"interval by bootstrap, p by McNemar's exact test"}
+_TESTS = {'bootstrap':'bootstrap over seeds and scenes, both drawn',
+          'McNemar':"interval by bootstrap, p by McNemar's exact test"}
 
 def _care(seeds):
     if seeds == 1: return ' One seed: about these networks, not their methods.'
@@ -223,7 +225,8 @@ def _on_tests(f, best):
 def _on_intervals(f, right, groups):
     n = len(set(groups))
     scenes = f'{n:,} scenes' if n < len(groups) else 'samples, each taken as a scene of its own'
-    return (f'95 %: {"seeds and " if f.seeds.max() > 1 else ""}{right.shape[1]:,} test samples drawn, these by their {scenes}.'
+    seeds = 'seeds and ' if f.seeds.max() > 1 else ''
+    return (f'95 %: {seeds}{right.shape[1]:,} test samples drawn, these by their {scenes}.'
             ' ± is one standard deviation over seeds.')
 
 def _on_order(f):
@@ -234,9 +237,10 @@ def _on_order(f):
 # %% ../nbs/31_tables.ipynb #4cd830e3
 def _captioned(r, number, table):
     here = ' → '.join(str(r[c].iloc[0]) for c in ('source','target') if c in r)
-    return here if table is None else f'{here}, beside Table {number} ({table.attrs["source"]} → {table.attrs["target"]})'
+    if table is None: return here
+    return f'{here}, beside Table {number} ({table.attrs["source"]} → {table.attrs["target"]})'
 
-def _tested(f, rivals, r, answers, beside, boot): # -> frame with intervals and differences from the best rival, its name, notes
+def _tested(f, rivals, r, answers, beside, boot): # -> frame with intervals and differences, the best rival, notes
     right,groups = right_answers(r, answers)
     f = _intervals(f, right, groups, **boot)
     notes = [_on_intervals(f, right, groups)]
