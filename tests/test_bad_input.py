@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from irm_nb.core import *
 from irm_nb.clouds import CloudSpec, cloud_bank, compose, opacity_from_pairs
 from irm_nb.datasets import *
+from irm_nb.describe import *
+from irm_nb.folders import *
 from irm_nb.raster import *
 from irm_nb.regions import region, write_patches
 from irm_nb.scenes import PairedScenes, SceneSet

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np, pytest, rasterio
 from affine import Affine
 
-from irm_nb import datasets
+from irm_nb import datasets, folders, sheets
 from irm_nb.core import *
 from irm_nb.datasets import *
+from irm_nb.folders import *
+from irm_nb.sheets import *
 from irm_nb.raster import linear, write_image
 from irm_nb.regions import region, write_patches
 
@@ -362,7 +364,7 @@ def test_a_part_of_a_copy(tmp_path, monkeypatch):
     assert two < three and len(two) == 8
     for bad in ('winter', [], 5, tmp_path/'none.txt'):
         with pytest.raises(IrmError): cr(d, only=bad)
-    monkeypatch.setattr(datasets, '_memory', lambda: 10**6)
+    monkeypatch.setattr(sheets, '_memory', lambda: 10**6)
     with pytest.raises(OptionError, match='4 triplets, 0.0 GB decoded'): cr(d, size=8)
 
 def test_two_files_of_a_kind(tmp_path):
@@ -422,8 +424,8 @@ def test_one_interrupt_ends_an_import(tmp_path, monkeypatch):
         time.sleep(.02)
         done.append(path)
         return scene(path, *a, **k)
-    scene = datasets._scene
-    monkeypatch.setattr(datasets, '_scene', slow)
+    scene = folders._scene
+    monkeypatch.setattr(folders, '_scene', slow)
     timer = threading.Timer(.3, _thread.interrupt_main)
     timer.start()
     with pytest.raises(KeyboardInterrupt): aid(tmp_path/'AID', cache=tmp_path/'kept', n_workers=2, progress=False)
