@@ -5,8 +5,7 @@
 # %% auto #0
 __all__ = ['MAX_VALUES', 'SEN12MS_DB', 'SEN12MS_CR_DB', 'S2_L1C', 'S2_L2A', 'S2_RGB', 'RASTER_KINDS', 'SAR_KINDS',
            'OPTICAL_KINDS', 'image_format', 'write_image', 'open_raster', 'read_image', 'resize', 'centre_square',
-           'each_file', 'db', 'linear', 'resize_sar', 'sar_channels', 'clip_db', 'reflectance', 'Fill', 'fill_of',
-           'write_raster']
+           'each_file', 'db', 'linear', 'resize_sar', 'clip_db', 'reflectance', 'Fill', 'fill_of', 'write_raster']
 
 # %% ../nbs/40_raster.ipynb #d5d8a801
 import contextlib, dataclasses, os, threading, warnings, zlib
@@ -19,15 +18,14 @@ import torch.nn.functional as F
 from .core import *
 
 # %% ../nbs/40_raster.ipynb #c4de8376
-_MAGIC = {b'\x89PNG\r\n\x1a\n':'PNG', b'\xff\xd8\xff':'JPEG', b'II*\0':'GTiff', b'MM\0*':'GTiff', b'II+\0':'GTiff',
-    b'MM\0+':'GTiff',
-          b'\0\0\0\x0cjP  ':'JP2OpenJPEG'}
+_DRIVERS = {b'\x89PNG\r\n\x1a\n':'PNG', b'\xff\xd8\xff':'JPEG', b'II*\0':'GTiff', b'MM\0*':'GTiff', b'II+\0':'GTiff',
+            b'MM\0+':'GTiff', b'\0\0\0\x0cjP  ':'JP2OpenJPEG'}
 _OTHER = {b'\x93NUMPY':'a NumPy array', b'PK\x03\x04':'a ZIP archive', b'\x1f\x8b':'a gzip archive',
-    b'\x89HDF':'an HDF5 or NetCDF file', b'CDF':'a NetCDF file',
-          b'{':'JSON text', b'[':'JSON text', b'<?xml':'XML text',
-          b"\0\0\'\n":'an ESRI Shapefile',
-          b'SQLite f':'a GeoPackage or another SQLite database', 
+          b'\x89HDF':'an HDF5 or NetCDF file', b'CDF':'a NetCDF file', b'{':'JSON text', b'[':'JSON text',
+          b'<?xml':'XML text', b"\0\0'\n":'an ESRI Shapefile', b'SQLite f':'a GeoPackage or another SQLite database',
           b'fgb':'a FlatGeobuf file', b'%PDF':'a PDF document'}
+
+def _begins(head, table): return next((v for k,v in table.items() if head.startswith(k)), None)
 
 def image_format(path # file
                 ) -> str: # GDAL's name of the driver: 'PNG', 'JPEG', 'GTiff' or 'JP2OpenJPEG'
@@ -37,13 +35,12 @@ def image_format(path # file
         with open(Path(path).expanduser(), 'rb') as f: head = f.read(8)
     except (OSError, ValueError, TypeError, RuntimeError) as e:
         raise UnreadableFile(path, getattr(e, 'strerror', None) or e, want,
-            'Check the path and its permissions.') from e
+                             'Check the path and its permissions.') from e
     if not head: raise UnreadableFile(path, 'an empty file (0 bytes)', want, 'Download or copy it again.')
-    for magic,driver in _MAGIC.items():
-        if head.startswith(magic): return driver
-    what = next((f'{w}, not a raster' for m,w in _OTHER.items() if head.startswith(m)),
-        f'bytes that begin with {head!r}')
-    raise UnreadableFile(path, what, want, 'Unpack or convert it, or download it again if that is a web page.')
+    if driver := _begins(head, _DRIVERS): return driver
+    other = _begins(head, _OTHER)
+    raise UnreadableFile(path, f'{other}, not a raster' if other else f'bytes that begin with {head!r}', want,
+                         'Unpack or convert it, or download it again if that is a web page.')
 
 # %% ../nbs/40_raster.ipynb #0ec54088
 _lock = threading.Lock()
@@ -76,44 +73,49 @@ def _gdal_errors():
     return RasterioError, CRSError, CPLE_BaseError
 
 # %% ../nbs/40_raster.ipynb #26ab580b
-def _write(path, x, driver, then=lambda d: None, **profile):
+def _write(path, x, driver, then=None, **profile): # then: what to do with the open dataset after its pixels
     import rasterio
     if x.ndim != 3 or not x.size or not rasterio.dtypes.check_dtype(x.dtype):
         raise ShapeError(path, f'shape {x.shape} of {x.dtype}', '[C,H,W] of a number type that the format has',
-            'Add the band axis, or convert with astype.')
-    c,h,w = x.shape
+                         'Add the band axis, or convert with astype.')
+    profile |= dict(zip(('count','height','width'), x.shape))
     try:
         with _quiet(), rasterio.Env(GDAL_PAM_ENABLED='NO'), rasterio.MemoryFile() as m, atomic_file(path) as p:
-            with m.open(driver=driver, count=c, height=h, width=w, dtype=x.dtype, **profile) as d:
+            with m.open(driver=driver, dtype=x.dtype, **profile) as d:
                 d.write(x)
-                then(d)
+                if then: then(d)
             p.write_bytes(m.getbuffer())
     except (OSError, *_gdal_errors()) as e:
         raise OutputError(path, f'an error while writing ({_why(e, path)})',
-            'room for the file, and options that its format has', 'Free some space, or check the options.') from e
+                          'room for the file, and options that its format has',
+                          'Free some space, or check the options.') from e
 
 # %% ../nbs/40_raster.ipynb #7b928aeb
+_SUFFIXES = {'.png':'PNG', '.jpg':'JPEG', '.jpeg':'JPEG', '.tif':'GTiff', '.tiff':'GTiff'}
+
 def write_image(path, # file; its suffix (.png, .jpg, .tif) chooses the format
                 x:np.ndarray, # [C,H,W], uint8, or any number type for TIFF
                 **options): # GDAL's creation options, for instance compress='deflate'
     "Write one image atomically"
-    drivers = {'.png':'PNG', '.jpg':'JPEG', '.jpeg':'JPEG', '.tif':'GTiff', '.tiff':'GTiff'}
-    _write(as_path(path), x, drivers[check_option('suffix', Path(path).suffix.lower(), tuple(drivers))], **options)
+    suffix = check_option('suffix', Path(path).suffix.lower(), tuple(_SUFFIXES))
+    _write(as_path(path), x, _SUFFIXES[suffix], **options)
 
 # %% ../nbs/40_raster.ipynb #90d00a46
 def _check_png(path):
+    "`UnreadableFile` unless every chunk is there and has its checksum"
     b = memoryview(Path(path).read_bytes())
     i = 8
-    def bad(found): raise UnreadableFile(path, found, 'a whole PNG', 'Download or copy it again.')
+    found = f'a truncated PNG ({len(b)} bytes, no end marker)'
     while i+12 <= len(b):
-        n = int.from_bytes(b[i:i+4], 'big')
+        end = i + 12 + int.from_bytes(b[i:i+4], 'big')
+        if end > len(b): break
         kind = bytes(b[i+4:i+8])
-        if i+12+n > len(b): break
-        if zlib.crc32(b[i+4:i+8+n]) != int.from_bytes(b[i+8+n:i+12+n], 'big'):
-            bad(f'a damaged PNG (checksum of chunk {kind.decode("latin1")} at byte {i})')
+        if zlib.crc32(b[i+4:end-4]) != int.from_bytes(b[end-4:end], 'big'):
+            found = f'a damaged PNG (checksum of chunk {kind.decode("latin1")} at byte {i})'
+            break
         if kind == b'IEND': return
-        i += 12+n
-    bad(f'a truncated PNG ({len(b)} bytes, no end marker)')
+        i = end
+    raise UnreadableFile(path, found, 'a whole PNG', 'Download or copy it again.')
 
 # %% ../nbs/40_raster.ipynb #7b9c200e
 MAX_VALUES = 2**29 # numbers (pixels times bands) that one read may return
@@ -130,23 +132,23 @@ def open_raster(path, # PNG, JPEG, TIFF or JPEG 2000
         with _quiet(), rasterio.Env(**env), rasterio.open(path, driver=driver) as d: yield d
     except _gdal_errors() as e:
         raise UnreadableFile(path, f'a damaged or truncated file ({_why(e, path)})',
-            'a whole PNG, JPEG, TIFF or JPEG 2000', 'Download or copy it again.') from e
+                             'a whole PNG, JPEG, TIFF or JPEG 2000', 'Download or copy it again.') from e
 
-def _check_size(path, c, h, w):
+def _check_values(path, c, h, w):
     if c*h*w > MAX_VALUES:
         raise UnreadableFile(path, f'{c} × {h} × {w} values to read at once', f'at most {MAX_VALUES}',
-            'Read it by windows, or check its header.')
+                             'Read it by windows, or check its header.')
 
 # %% ../nbs/40_raster.ipynb #2ecebaf1
 def read_image(path # PNG, JPEG, TIFF or JPEG 2000
               ) -> np.ndarray: # [C,H,W], data type as stored
     "All pixels of one image, or `UnreadableFile`"
     with open_raster(path, GDAL_DISABLE_READDIR_ON_OPEN='EMPTY_DIR', GDAL_PAM_ENABLED='NO') as d:
-        _check_size(path, d.count, d.height, d.width)
-        x = d.read()
-        return _coloured(x, d) if d.count == 1 and d.colorinterp[0].name == 'palette' else x
+        _check_values(path, d.count, d.height, d.width)
+        return _coloured(d.read(), d)
 
-def _coloured(x, d): # [1,H,W] of places in the palette -> [3,H,W]
+def _coloured(x, d): # [1,H,W] of places in a palette -> [3,H,W]; other images as they are
+    if d.count > 1 or d.colorinterp[0].name != 'palette': return x
     table = np.zeros((int(x.max(initial=0))+1, 3), np.uint8) # places without a colour are black
     for i,c in d.colormap(1).items():
         if i < len(table): table[i] = c[:3]
@@ -162,7 +164,8 @@ def resize(x:np.ndarray, # [C,H,W], any number type
     eight = x.dtype == np.uint8 and min(hw) > 1 # torch has no 8-bit filter down to a single pixel
     t = torch.from_numpy(np.require(x if eight else x.astype(np.float32), requirements='CW'))
     y = F.interpolate(t[None], size=hw, mode='bilinear', antialias=True)[0].numpy()
-    return y if y.dtype == x.dtype else (y.round() if x.dtype.kind in 'iu' else y).astype(x.dtype)
+    if x.dtype.kind in 'iu': y = y.round()
+    return y.astype(x.dtype, copy=False)
 
 def centre_square(x:np.ndarray # [C,H,W]
                  ) -> np.ndarray: # [C,S,S], S = min(H,W); a view
@@ -187,13 +190,11 @@ def each_file(f, # from an item to the array to keep; may raise an `IrmError`
              ): # -> list of results (None where one failed), and {index: error}
     "`f` of every item, in parallel and in order, with the failures set aside"
     from tqdm.auto import tqdm
-    if not (n_workers is None or isinstance(n_workers, int) and n_workers > 0):
-        raise OptionError('n_workers', repr(n_workers), 'a number of threads',
-            'Leave it out to take the number of cores.')
+    n = min(8, os.cpu_count() or 1) if n_workers is None else check_whole('n_workers', n_workers, 1)
     def one(o):
         try: return f(o)
         except IrmError as e: return e
-    with _quiet(), _threads(n_workers or min(8, os.cpu_count() or 1)) as ex:
+    with _quiet(), _threads(n) as ex:
         out = list(tqdm(ex.map(one, items), total=len(items), desc=desc, disable=not progress, leave=False))
     bad = {i:e for i,e in enumerate(out) if isinstance(e, IrmError)}
     return [None if i in bad else o for i,o in enumerate(out)],bad
@@ -216,25 +217,9 @@ def resize_sar(x:np.ndarray, # [P,H,W]
               ) -> np.ndarray: # [P,h,w]
     "Antialiased resize of backscatter; dB are averaged as power"
     if check_option('sar_units', sar_units, ('dB','stretch8')) == 'stretch8': return resize(x, size)
-    y = resize(p := linear(x.astype(np.float32)), size)
-    return x if y is p else db(y).astype(x.dtype)
-
-# %% ../nbs/40_raster.ipynb #e7b8c3ff
-def sar_channels(sar, # [N,P,H,W] array or tensor, in the order of `pols`
-                 pols=('VV','VH') # polarisations: VV and VH in any order, or a single one
-                ): # [N,3,H,W]: VV, VH, VV−VH; or the single one three times, as a read-only view
-    "The three SAR channels that enter a network"
-    pols = tuple(pols)
-    if sar.ndim != 4 or sar.shape[1] != len(pols):
-        raise ShapeError('sar', f'shape {tuple(sar.shape)}', f'[N,{len(pols)},H,W] for pols={pols}',
-                                                              'Give the polarisations that the file holds as pols=.')
-    tensor = isinstance(sar, torch.Tensor)
-    if len(pols) == 1: return sar.expand(-1,3,-1,-1) if tensor else np.broadcast_to(sar, (len(sar),3,*sar.shape[2:]))
-    if set(pols) != {'VV','VH'}:
-        raise OptionError('pols', pols, "('VV','VH') in any order, or one polarisation",
-            'Pick two bands, or one, of the SAR images.')
-    vv,vh = (sar[:,pols.index(p)] for p in ('VV','VH'))
-    return torch.stack([vv,vh,vv-vh], 1) if tensor else np.stack([vv,vh,vv-vh], 1)
+    power = linear(x.astype(np.float32))
+    y = resize(power, size)
+    return x if y is power else db(y).astype(x.dtype)
 
 # %% ../nbs/40_raster.ipynb #8cf9c43d
 SEN12MS_DB = {'VV':(-25.,0.), 'VH':(-25.,0.)} # Schmitt et al. 2019, doi:10.5194/isprs-annals-IV-2-W7-153-2019
@@ -246,15 +231,15 @@ def clip_db(sar, # [...,P,H,W] in dB, array or tensor
     "Backscatter limited to a data set's range; NaN stays NaN"
     if sar.ndim < 3 or sar.shape[-3] != len(pols):
         raise ShapeError('sar', f'shape {tuple(sar.shape)}', f'[…,{len(pols)},H,W] for pols={tuple(pols)}',
-            'Give the polarisations that the file holds as pols=.')
-    lo,hi = np.array([limits[check_option('pols', p, tuple(limits))] for p in pols], np.float32).T[...,None,None]
-    if isinstance(sar, torch.Tensor): return torch.clamp(sar, *(torch.from_numpy(v).to(sar) for v in (lo,hi)))
-    return np.clip(sar, lo, hi)
+                         'Give the polarisations that the file holds as pols=.')
+    ends = np.float32([limits[check_option('pols', p, tuple(limits))] for p in pols]).T[...,None,None]
+    if isinstance(sar, torch.Tensor): return torch.clamp(sar, *torch.from_numpy(ends).to(sar))
+    return np.clip(sar, *ends)
 
 # %% ../nbs/40_raster.ipynb #bc8de482
-S2_L1C = ('B1','B2','B3','B4','B5','B6','B7','B8','B8A','B9','B10','B11','B12')
+S2_L1C = tuple('B01 B02 B03 B04 B05 B06 B07 B08 B8A B09 B10 B11 B12'.split())
 S2_L2A = tuple(b for b in S2_L1C if b != 'B10')
-S2_RGB = (3,2,1) # places, from 0, of B4 (red), B3 (green) and B2 (blue) in both
+S2_RGB = 3,2,1 # places, from 0, of B04 (red), B03 (green) and B02 (blue) in both
 
 # %% ../nbs/40_raster.ipynb #9712426d
 def reflectance(x, # stored numbers, any shape
@@ -277,8 +262,8 @@ OPTICAL_KINDS = ('reflectance','reflectance01','optical8')
 
 # %% ../nbs/40_raster.ipynb #885f52d3
 _LIMITS = {'sar_db':(-99.,100.), 'sar_linear':(0.,1e5), 'sar_amplitude':(0.,1e5), 'sar_grd':(-.5,1e5),
-    'reflectance':(-.25,10.), 'reflectance01':(-.25,10.), 'optical8':(-.5,1e5)}
-_PADDED = ('sar_db','sar_grd','reflectance','reflectance01') # kinds whose products pad with zeros
+           'reflectance':(-.25,10.), 'reflectance01':(-.25,10.), 'optical8':(-.5,1e5)}
+_PADDED = 'sar_db','sar_grd','reflectance','reflectance01' # kinds whose products pad with zeros
 
 @dataclasses.dataclass(frozen=True)
 class Fill:
@@ -292,15 +277,19 @@ class Fill:
               masks=None): # of the file, 0 where it has nothing [C,...]
         "Where they are data [C,...]"
         x = np.abs(x) if np.iscomplexobj(x) else np.asarray(x)
-        ok = (x > self.low) & (x < self.high) if _exceeds(x.dtype, self.low, self.high) else np.ones(x.shape, bool)
+        ok = np.ones(x.shape, bool)
+        if _exceeds(x.dtype, self.low, self.high): ok = (x > self.low) & (x < self.high)
         for v in self.numbers: ok &= x != _as_stored(v, x.dtype)
         if x.dtype.kind == 'i' and self.low > -np.inf: ok &= x != np.iinfo(x.dtype).min
         if self.zero: ok &= x.any(0)
         if self.masked and masks is not None: ok &= np.asarray(masks) > 0
         return ok
 
+# %% ../nbs/40_raster.ipynb #089d22d1
 def _exceeds(dtype, low, high):
-    return dtype.kind == 'f' or dtype.kind in 'iu' and (np.iinfo(dtype).min <= low or np.iinfo(dtype).max >= high)
+    "Whether numbers of a type may lie outside of the limits"
+    if dtype.kind in 'iu': return np.iinfo(dtype).min <= low or np.iinfo(dtype).max >= high
+    return dtype.kind == 'f'
 
 def _as_stored(v, dtype):
     "A fill number as an array of this type holds it; a type of whole numbers may lack it"
@@ -309,16 +298,16 @@ def _as_stored(v, dtype):
 # %% ../nbs/40_raster.ipynb #e1cbd6ad
 def _nodata(nodata):
     "A fill number, False where everything is data, None where the file is asked"
-    if nodata is None: return None
-    if nodata is False or (isinstance(nodata, str) and nodata.lower() == 'none'): return False
+    if nodata is None or nodata is False: return nodata
+    if isinstance(nodata, str) and nodata.lower() == 'none': return False
     if isinstance(nodata, (bool,np.bool_)) or not isinstance(nodata, (int,float,np.number)):
         raise OptionError('nodata', repr(nodata), 'the number that means no data, or False where everything is data',
-            'Leave it out to go by the file and its kind.')
+                          'Leave it out to go by the file and its kind.')
     return float(nodata)
 
 def _declared(d):
-    return tuple(sorted({float(v) for v in (d.nodatavals if d is not None else ()) if v is not None
-        and not np.isnan(v)}))
+    found = {float(v) for v in d.nodatavals if v is not None} if d is not None else ()
+    return tuple(sorted(v for v in found if not np.isnan(v)))
 
 def fill_of(kind='unknown', # one of `RASTER_KINDS`
             d=None, # open dataset whose declared numbers count
@@ -327,15 +316,15 @@ def fill_of(kind='unknown', # one of `RASTER_KINDS`
             zero=None # whether pixels of zeros are padding; None goes by the kind
            ) -> Fill:
     "The one rule of what is data, for a kind of raster"
-    check_option('kind', kind, tuple(RASTER_KINDS))
     nodata = _nodata(nodata)
     if nodata is False: return Fill(-np.inf, np.inf, masked=False)
-    low,high = Fill.low,Fill.high
-    if kind in _LIMITS:
-        low,high = (v*(scale or {'reflectance':1e4}.get(kind, 1)) - (offset or 0) for v in _LIMITS[kind])
-    if nodata is None: return Fill(low, high, kind in _PADDED if zero is None else zero, _declared(d))
+    ends = Fill.low,Fill.high
+    if check_option('kind', kind, tuple(RASTER_KINDS)) in _LIMITS:
+        one = scale or (1e4 if kind == 'reflectance' else 1)
+        ends = [v*one - (offset or 0) for v in _LIMITS[kind]]
+    if nodata is None: return Fill(*ends, kind in _PADDED if zero is None else zero, _declared(d))
     only_declared = d is not None and all(f.name in ('nodata','all_valid') for m in d.mask_flag_enums for f in m)
-    return Fill(low, high, False, () if np.isnan(nodata) else (nodata,), not only_declared)
+    return Fill(*ends, False, () if np.isnan(nodata) else (nodata,), not only_declared)
 
 # %% ../nbs/40_raster.ipynb #7ad54ee3
 def write_raster(path, # file; .tif or .tiff
@@ -347,7 +336,7 @@ def write_raster(path, # file; .tif or .tiff
                  **options): # rasterio's profile: nodata=, gcps=, compress=, …
     "Write a GeoTIFF atomically"
     check_option('suffix', Path(path).suffix.lower(), ('.tif','.tiff'))
-    def then(d):
+    def described(d):
         for i,n in zip(d.indexes, names): d.set_band_description(i, n)
         d.update_tags(**(tags or {}))
-    _write(as_path(path), x, 'GTiff', then, crs=crs, transform=transform, **{'compress':'deflate', **options})
+    _write(as_path(path), x, 'GTiff', described, crs=crs, transform=transform, **{'compress':'deflate', **options})
