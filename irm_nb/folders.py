@@ -9,19 +9,20 @@ __all__ = ['SUFFIXES', 'UNLABELLED', 'MAX_SIDE', 'class_folders', 'SkippedFiles'
 import re, unicodedata, warnings
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from .core import *
 from .raster import *
-from .describe import *
+from .describe import describe
 from .images import *
-from .images import _backscatter, _check_decibels, _check_order, _fit, _layer, _one_size, _optical, _same_ground, _spelt
+from .images import _backscatter, _check_decibels, _check_order, _fit, _heights, _layer, _one_band, _one_size
+from .images import _optical, _optical_bands, _radar_bands, _same_ground, _spelt
 from .scenes import *
 
 # %% ../nbs/43_folders.ipynb #97eb723c
-SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff')
+SUFFIXES = '.png','.jpg','.jpeg','.tif','.tiff'
 UNLABELLED = 'unlabelled' # folder of the samples without a class
 
 def _entries(folder):
@@ -29,11 +30,11 @@ def _entries(folder):
     try: found = [(_spelt(p.name), p) for p in folder.iterdir() if not p.name.startswith('.')]
     except (OSError, ValueError) as e:
         raise UnreadableFile(folder, getattr(e, 'strerror', None) or e, 'a folder that can be listed',
-            'Check the path and its permissions.') from e
+                             'Check the path and its permissions.') from e
     twice = [n for n,k in Counter(n for n,_ in found).items() if k > 1]
     if twice:
         raise UnreadableFile(folder, f'two entries named {twice[0]!r}, which differ in their Unicode form',
-            'one entry a name', 'Rename or delete one of them.')
+                             'one entry a name', 'Rename or delete one of them.')
     return sorted(found, key=lambda o: o[0])
 
 # %% ../nbs/43_folders.ipynb #a1c40e30
@@ -44,7 +45,7 @@ def _is_class(p, home):
         return p.is_dir() and p.resolve() not in (home, *home.parents)
     except OSError as e:
         raise UnreadableFile(p, e.strerror, 'a folder that can be looked into',
-            'Check its permissions, or move it away.') from e
+                             'Check its permissions, or move it away.') from e
 
 def class_folders(path, # folder whose sub-folders are the classes
                   classes=None # names to take, in the order of the labels; None takes all, sorted
@@ -56,17 +57,18 @@ def class_folders(path, # folder whose sub-folders are the classes
     found = {name:p for name,p in entries if _is_class(p, home)}
     if not found:
         raise LabelError(path, 'no class folders', 'one sub-folder a class',
-            'Point at the folder that holds the class folders.')
+                         'Point at the folder that holds the class folders.')
     return _choose(path, found, classes)
 
+# %% ../nbs/43_folders.ipynb #854be711
 def _choose(path, found, classes):
     "{class: what belongs to it} of those that are asked for"
     if classes is None: return dict(found)
-    several = isinstance(classes, Iterable) and not isinstance(classes, str)
-    asked = [unicodedata.normalize('NFC', str(c)) for c in (classes if several else [classes])]
+    if isinstance(classes, str) or not isinstance(classes, Iterable): classes = [classes]
+    asked = [unicodedata.normalize('NFC', str(c)) for c in classes]
     if not asked or len(set(asked)) < len(asked):
-        raise LabelError('classes', repr(classes), 'names of classes, each once',
-            'Correct classes=, or leave it out to take all.')
+        raise LabelError('classes', repr(asked), 'names of classes, each once',
+                         'Correct classes=, or leave it out to take all.')
     if lost := [c for c in asked if c not in found]:
         raise LabelError(path, f'no class {", ".join(lost)}', f'some of {", ".join(found)}', 'Correct classes=.')
     return {c:found[c] for c in asked}
@@ -74,48 +76,60 @@ def _choose(path, found, classes):
 # %% ../nbs/43_folders.ipynb #a1c40e32
 def _images(folder): return {name:p for name,p in _entries(folder) if p.suffix.lower() in SUFFIXES}
 
-def _numbered(names):
-    "Classes in order, and {name: label}; `unlabelled` is no class and has the label −1"
-    classes = tuple(c for c in names if c != UNLABELLED)
-    return classes or (UNLABELLED,),{**{c:k for k,c in enumerate(classes)}, UNLABELLED:-1}
+def _files_of(found):
+    "{class/name: file} of {class: folder}"
+    return {f'{c}/{name}':p for c,d in found.items() for name,p in _images(d).items()}
+
+def _labelled(names, ids):
+    "Classes in order, and the labels of ids; `unlabelled` is no class and has the label −1"
+    classes = [c for c in names if c != UNLABELLED]
+    number = {c:k for k,c in enumerate(classes)}
+    return classes or [UNLABELLED], np.array([number.get(i.split('/')[0], -1) for i in ids], np.int64)
 
 # %% ../nbs/43_folders.ipynb #75de5d1b
 class SkippedFiles(UserWarning): "Files that were left out of a set, and why"
 
 def _reason(e): return e.found if isinstance(e, IrmError) else e
 
+def _read_each(f, keys, on_bad, args, desc, lone=()):
+    "{key: f(key)} of what can be used, and {key: error or reason} of what can't; args: threads, and whether to show a bar"
+    out,errors = each_file(f, keys, *args, desc)
+    bad = dict(lone) | {keys[i]:e for i,e in errors.items()}
+    _stop(bad, on_bad, len(keys) + len(lone))
+    return {k:o for k,o in zip(keys, out) if k not in bad},bad
+
 def _stop(bad, on_bad, total):
-    "Raise the first error where that was asked for, or where nothing is left"
+    "Raise the first error where that was asked for, or the usual one where nothing is left"
     errors = [e for e in bad.values() if isinstance(e, IrmError)]
     if errors and on_bad == 'error': raise errors[0]
-    if errors and len(bad) == total: # the mistake that most files share
+    if errors and len(bad) == total:
         usual = Counter(map(type, errors)).most_common(1)[0][0]
         raise next(e for e in errors if type(e) is usual)
 
 def _left_out(where, bad, total):
     "Warn of {name: error or reason} of `total` files; returns {name: reason}"
     why = {name:_reason(e) for name,e in bad.items()}
-    lines = [f'  {name}: {r}' for name,
-        r in list(why.items())[:20]] + [f'  … and {len(why)-20} more, all in .skipped']*(len(why) > 20)
+    lines = [f'  {name}: {r}' for name,r in list(why.items())[:20]]
+    if len(why) > 20: lines.append(f'  … and {len(why)-20} more, all in .skipped')
     head = f'{where.name}: {total-len(bad):,} of {total:,} loaded, {len(bad)} left out'
     if bad: warnings.warn('\n'.join([head, *lines]), SkippedFiles, stacklevel=3)
     return why
 
+# %% ../nbs/43_folders.ipynb #4c05683a
 MAX_SIDE = int((MAX_VALUES/3)**.5) # pixels
 
 def _check_size(size, default=None):
     "Height and width as a number, or `default` for None"
     return default if size is None else check_whole('size', size, 1, MAX_SIDE)
 
-def _check_classes(path, names, used, bad):
+def _check_classes(path, names, ids, bad):
     "A class of which nothing is left is an error"
+    used = {i.split('/')[0] for i in ids}
     for c in names:
         if c in used: continue
-        first = next((f'; {f}: {_reason(e)}' for f,e in bad.items() if f.startswith(f'{c}/')), '')
-        raise LabelError(
-            Path(path)/c, 'no image' + (f' that can be used{first}' if first else ''),
-            f'at least one {", ".join(SUFFIXES)} file directly inside',
-            'Add images, delete the folder, or leave the class out with classes=.')
+        first = next((f' that can be used; {f}: {_reason(e)}' for f,e in bad.items() if f.startswith(f'{c}/')), '')
+        raise LabelError(Path(path)/c, f'no image{first}', f'at least one {", ".join(SUFFIXES)} file directly inside',
+                         'Add images, delete the folder, or leave the class out with classes=.')
 
 # %% ../nbs/43_folders.ipynb #680300e2
 def scene_folder(path, # folder with one sub-folder a class
@@ -123,36 +137,57 @@ def scene_folder(path, # folder with one sub-folder a class
                  classes=None, # names to take, in the order of the labels; None takes all, sorted
                  on_bad='skip', # a file that can't be used: 'skip' with a warning, or 'error'
                  n_workers=None, # threads that decode; None: the number of cores, at most 8
-                 progress=True # show a bar
-                ) -> SceneSet: # with `skipped`, {id: reason}
+                 progress=True, # show a bar
+                 bands=RGB, # names of the bands to take, or 'all' that the files name
+                 opt_units='optical8', # or 'reflectance' (·10⁴), 'reflectance01'; None: by data type
+                 offset=None # to add to stored reflectance·10⁴; None takes what the files say
+                ) -> Scenes: # `opt`, with `skipped`, {id: reason}
     "Labelled optical scenes from class folders"
     path = as_path(path)
     check_option('on_bad', on_bad, ('skip','error'))
-    size = _check_size(size)
-    s,bad,total = _scenes(path, class_folders(path, classes), size, None, on_bad, n_workers, progress)
+    how = _How(_check_size(size), band_names(bands), check_option('opt_units', opt_units, OPT_UNITS), offset)
+    s,bad,total = _scenes(path, class_folders(path, classes), how, on_bad, (n_workers, progress))
     return s.noted(skipped=_left_out(path, bad, total))
 
 # %% ../nbs/43_folders.ipynb #a1c40e38
-def _scene(path, least, size):
-    x = _optical(_layer(path, least))
-    if x.dtype != np.uint8:
-        raise ShapeError(path, f'{x.dtype} values', 'a picture of 8 bits',
-            'Stretch the image to 8 bits first, the same stretch for all.')
-    return _fit(x, size)
+@dataclass(frozen=True)
+class _How:
+    "How optical files are read"
+    size: int # None keeps the files' own
+    bands: tuple = RGB
+    units: str = 'optical8'
+    offset: float = None
+    least: int = None # pixels a side that a JPEG keeps while it is decoded
 
-def _scenes(path, found, size, least, on_bad, n_workers, progress):
+def _scene(path, how):
+    "An image [C,H,W], and the names of its bands"
+    l = _layer(path, _optical_bands(how.bands), how.least)
+    if how.units == 'optical8' and l.x.dtype != np.uint8:
+        raise ShapeError(path, f'{l.x.dtype} values', 'a picture of 8 bits',
+            "Stretch the image to 8 bits first, the same stretch for all; or pass opt_units='reflectance' if it is that.")
+    return _fit(_optical(l, how.units, how.offset), how.size),l.names
+
+def _scenes(path, found, how, on_bad, args):
     "Scenes of {class: folder}, {id: error} of what was left out, and the number of files"
-    files = {f'{c}/{name}':(c,p) for c,d in found.items() for name,p in _images(d).items()}
-    ids = list(files)
-    images,errors = each_file(lambda k: _scene(files[k][1], least, size), ids, n_workers, progress, path.name)
-    bad = {ids[i]:e for i,e in errors.items()}
-    _stop(bad, on_bad, len(files))
-    ids = [k for k in ids if k not in bad]
-    _check_classes(path, found, {files[k][0] for k in ids}, bad)
-    names,label = _numbered(found)
-    x = _one_size([x for x in images if x is not None], [files[k][1] for k in ids])
-    return SceneSet(images=x, labels=np.array([label[files[k][0]] for k in ids], np.int64), classes=names,
-        ids=ids),bad,len(files)
+    files = _files_of(found)
+    images,bad = _read_each(lambda k: _scene(files[k], how), list(files), on_bad, args, path.name)
+    ids = list(images)
+    _check_classes(path, found, ids, bad)
+    classes,labels = _labelled(found, ids)
+    x,bands = zip(*images.values())
+    paths = [files[k] for k in ids]
+    return SceneSet(_one_size(x, paths), labels, classes, ids, bands=_agreed(paths, bands)),bad,len(files)
+
+def _agreed(files, names):
+    "The names that all files have; None where none has any"
+    counts = Counter(n for n in names if n).most_common()
+    if not counts: return None
+    if len(counts) > 1:
+        odd = next(f for f,n in zip(files, names) if n == counts[-1][0])
+        raise ShapeError(odd, f'bands {", ".join(counts[-1][0])}',
+                         f'{", ".join(counts[0][0])}, as in {counts[0][1]} other files',
+                         'Bring one kind of file, or say which bands to take with bands= or pols=.')
+    return counts[0][0]
 
 # %% ../nbs/43_folders.ipynb #81858f00
 def _stem(name, tokens):
@@ -161,21 +196,24 @@ def _stem(name, tokens):
     for t in sorted(tokens, key=len, reverse=True): s = s.replace(f'_{t}_', '_')
     return s[1:-1] or Path(name).stem
 
+def _once(files, key, path):
+    "Put a file under its key; `PairError` where another one is there"
+    first = files.setdefault(key, path)
+    if first != path:
+        raise PairError(path, f'{first.name} with the same name', 'one file for a name', 'Delete or rename one of them.')
+
 def _by_id(folders, tokens=()):
     "{class/stem: file} of one modality"
     out = {}
     for c,d in folders.items():
-        for name,p in _images(d).items():
-            if (k := f'{c}/{_stem(name, tokens)}') in out:
-                raise PairError(p, f'{out[k].name} with the same name', 'one file for a name',
-                    'Delete or rename one of them.')
-            out[k] = p
+        for name,p in _images(d).items(): _once(out, f'{c}/{_stem(name, tokens)}', p)
     return out
 
 def _modality(path, m, other):
     "{class: folder} of one modality, whichever way the tree is turned"
     if (path/m).is_dir(): return class_folders(path/m)
-    if found := {c:p/m for c,p in class_folders(path).items() if (p/m).is_dir()}: return found
+    found = {c:p/m for c,p in class_folders(path).items() if (p/m).is_dir()}
+    if found: return found
     raise PairError(path/m, 'no such folder', f"a folder '{m}' beside '{other}'",
         'Name the folders with opt= and sar=; optical images alone are read by scene_folder.')
 
@@ -183,28 +221,30 @@ def _modality(path, m, other):
 def _lone(files):
     "{id: reason} of samples that some modality lacks"
     every = set().union(*files.values())
-    out = {}
-    whole = set.intersection(*map(set, files.values()))
-    spelt = {}
-    for k in sorted(every - whole): spelt.setdefault(k.split('/', 1)[1].casefold(), []).append(k)
-    for k in sorted(every - whole):
+    lone = sorted(every - set.intersection(*map(set, files.values())))
+    spelt,out = {},{}
+    def name(k): return k.split('/', 1)[1].casefold()
+    for k in lone: spelt.setdefault(name(k), []).append(k)
+    for k in lone:
         lacks = [m for m,f in files.items() if k not in f]
-        near = [f'{m}/{j}' for m in lacks for j in spelt[k.split('/', 1)[1].casefold()] if j in files[m]]
-        out[k] = f'no partner in {", ".join(lacks)}' + (f', which has {" and ".join(near[:3])}' if near else '')
+        near = [f'{m}/{j}' for m in lacks for j in spelt[name(k)] if j in files[m]]
+        out[k] = f'no partner in {", ".join(lacks)}'
+        if near: out[k] += f', which has {" and ".join(near[:3])}'
     return out
 
-def _pair_up(path, modalities, classes, unpaired):
-    "Class names, ids in order, {modality: {id: file}}, and {id: reason} of what has no partner"
-    trees = {m:_modality(path, m, modalities[m == modalities[0]]) for m in modalities}
-    classes = list(_choose(path, dict(sorted({c:d for t in trees.values() for c,d in t.items()}.items())), classes))
-    files = {m:_by_id({c:t[c] for c in classes if c in t}, modalities) for m,t in trees.items()}
-    lone = _lone(files)
+def _pair_up(path, modalities, more, classes, unpaired):
+    "Class names, ids in order, {modality: {id: file}}, and {id: reason} of what has no partner; `more` may lack files"
+    tokens = [*modalities, *more]
+    trees = {m:_modality(path, m, tokens[m == tokens[0]]) for m in tokens}
+    known = {c:None for m in modalities for c in trees[m]}
+    classes = list(_choose(path, dict.fromkeys(sorted(known)), classes))
+    files = {m:_by_id({c:t[c] for c in classes if c in t}, tokens) for m,t in trees.items()}
+    lone = _lone({m:files[m] for m in modalities})
     if lone and unpaired == 'error':
         some = ', '.join(list(lone)[:5]) + ', …'*(len(lone) > 5)
         first = next((f'; {k}: {why}' for k,why in lone.items() if 'which has' in why), '')
-        counts = ' and '.join(f'{len(f)} {m}' for m,f in files.items())
-        raise PairError(
-            path, f'{counts} images, {len(lone)} without a partner ({some}){first}',
+        counts = ' and '.join(f'{len(files[m])} {m}' for m in modalities)
+        raise PairError(path, f'{counts} images, {len(lone)} without a partner ({some}){first}',
             'one SAR image for every optical image, under the same name',
             "Bring or rename the files, or pass unpaired='skip'.")
     return classes,[k for k in files[modalities[0]] if k not in lone],files,lone
@@ -214,74 +254,66 @@ def scene_groups(ids, # ids of pairs, 'class/name'
                  groups # regular expression with one group, or a function from id to scene
                 ) -> list: # scene of origin of every id
     "Where each pair comes from"
-    if callable(groups): out = [groups(i) for i in ids]
-    else:
-        try: pattern = re.compile(groups)
-        except (re.error, TypeError) as e:
-            raise OptionError('groups', f'{groups!r} ({e})', 'a regular expression',
-                r"Write for instance groups=r'^(\d+)_r'.") from e
-        if pattern.groups != 1:
-            raise OptionError('groups', f'{groups!r} with {pattern.groups} groups', 'one group in parentheses',
-                r"Write for instance groups=r'^(\d+)_r'.")
-        out = [m and m[1] for m in (pattern.search(i.split('/')[-1]) for i in ids)]
+    out = [groups(i) for i in ids] if callable(groups) else _searched(ids, groups)
     if None in out:
         raise OptionError('groups', f'no scene for {ids[out.index(None)]!r}', 'a scene of origin for every pair',
-            f'Correct {groups!r}.' if isinstance(groups, str) else 'Complete the table.')
+                          f'Correct {groups!r}.' if isinstance(groups, str) else 'Complete the table.')
     return list(map(str, out))
 
-# %% ../nbs/43_folders.ipynb #f2906360
-def _guess_pols(path, bands):
-    if bands == 1:
-        warnings.warn(
-            f"{path.name}: one SAR band without a name, called VH; say which it is with pols=('VH',) or ('VV',)",
-            stacklevel=4)
-    return ('VV','VH')[-bands:]
+def _searched(ids, groups):
+    def wrong(found): return OptionError('groups', found, 'a regular expression with one group in parentheses',
+                                         r"Write for instance groups=r'^(\d+)_r'.")
+    try: pattern = re.compile(groups)
+    except (re.error, TypeError) as e: raise wrong(f'{groups!r} ({e})') from e
+    if pattern.groups != 1: raise wrong(f'{groups!r} with {pattern.groups} groups')
+    found = [pattern.search(i.split('/')[-1]) for i in ids]
+    return [m and m[1] for m in found]
 
-def _agreed_pols(path, found, files, bands):
-    "The polarisations of a folder, from those that its files name (None where one doesn't)"
-    counts = Counter(f for f in found if f).most_common()
-    if not counts: return _guess_pols(path, bands)
-    if len(counts) > 1:
-        odd = next(f for f,p in zip(files, found) if p == counts[-1][0])
-        raise ShapeError(odd, f'bands {", ".join(counts[-1][0])}',
-            f'{", ".join(counts[0][0])}, as in {counts[0][1]} other files',
-            'Bring one kind of file, or say with pols= which bands to take.')
-    return counts[0][0]
+# %% ../nbs/43_folders.ipynb #f2906360
+def _agreed_pols(path, found, files, n):
+    "The polarisations of a folder of `n` bands, from those that its files name (None where one doesn't)"
+    said = _agreed(files, found)
+    if n == 1 and not said:
+        warnings.warn(f"{path.name}: one SAR band without a name, called VH; say which it is with pols=('VH',) or ('VV',)",
+                      stacklevel=4)
+    return said or ('VV','VH')[-n:]
 
 # %% ../nbs/43_folders.ipynb #72795974
-def _tree_names(opt, sar):
-    "Names of the folders of SAR images, and a check of them all"
+def _check_trees(opt, sar, more):
+    "Names of the folders of SAR images; `OptionError` where folders are no names, or the same"
     trees = (sar,) if isinstance(sar, str) or not isinstance(sar, Iterable) else tuple(sar)
-    for name,v in (('opt', opt), *(('sar', t) for t in trees or (None,))):
+    named = [('opt', opt), *(('sar', t) for t in trees or (None,)), *(('more', m) for m in more)]
+    for name,v in named:
         if not isinstance(v, str) or not v:
             raise OptionError(name, repr(v), 'the name of a folder', "Pass for instance opt='s2', sar='s1'.")
-    if len({opt, *trees}) <= len(trees):
+    if len({v for _,v in named}) < len(named):
         raise OptionError('opt and sar', f'{opt!r} and {sar!r}', 'a folder of its own for each', 'Name them apart.')
+    for kind in more.values(): check_option('more', kind, ('height','radar'))
     return trees
 
 def _bands_asked(pols):
     "Polarisations and perhaps the ratio, as the library names them; None stays None"
     if pols is None: return None
     if not isinstance(pols, Iterable): return polarisations(pols)
-    names = re.split(r'[,\s+]+', pols.strip()) if isinstance(pols, str) else tuple(pols)
-    rest = [p for p in names if str(p).upper() != RATIO]
-    named = iter(polarisations(rest))
-    return tuple(RATIO if str(p).upper() == RATIO else next(named) for p in names)
+    names = re.split(r'[,\s+]+', pols.strip()) if isinstance(pols, str) else pols
+    names = [str(p).upper() for p in names]
+    named = iter(polarisations([p for p in names if p != RATIO]))
+    return tuple(RATIO if p == RATIO else next(named) for p in names)
 
 # %% ../nbs/43_folders.ipynb #a1c40e40
 def _pols_of(trees, pols):
     "One polarisation for each tree"
     if pols is None and not all(re.fullmatch('[HV]{2}', t.upper()) for t in trees):
         raise OptionError('pols', f'None for the folders {", ".join(trees)}', 'one polarisation a folder',
-            "Pass for instance pols=('VV','VH').")
+                          "Pass for instance pols=('VV','VH').")
     if pols and len(pols) != len(trees):
         raise OptionError('pols', pols, f'one for each of {", ".join(trees)}', 'Name one polarisation a folder.')
     return pols or polarisations(trees)
 
-def _sar(layers, sar_units, pols):
+def _sar(layers, units, pols):
     "Backscatter of one pair, from one file or from one a polarisation; and its polarisations"
-    if len(layers) == 1: return _backscatter(layers[0], sar_units, pols)
-    xs = [_backscatter(l, sar_units, (p,))[0] for l,p in zip(layers, pols)]
+    xs = [_backscatter(l, units) for l in layers]
+    if len(xs) == 1: return xs[0],layers[0].names
     _one_size(xs, [l.path for l in layers])
     x = np.concatenate(xs)
     _check_order(layers[0].path, x, pols)
@@ -291,26 +323,34 @@ def _sar(layers, sar_units, pols):
 @dataclass(frozen=True)
 class _PairRules:
     "How the files of a pair are read"
-    size: int # None keeps the files' own
-    opt_units: str
-    offset: float
+    optical: _How
     sar_units: str
     pols: tuple
-    def read(self, opt, sars): # -> optical [3,H,W], backscatter [P,H,W], and its polarisations
-        a = _layer(opt)
-        layers = [_layer(f) for f in sars]
-        for b in layers: _same_ground(a, b, self.size is not None)
-        x = _optical(a, self.opt_units, self.offset)
+    more: dict # {folder: sensor}
+    def read(self, opt, sars, more): # -> {modality: (array [C,H,W], names of its bands)}; more: {folder: file or None}
+        size = self.optical.size
+        a = _layer(opt, _optical_bands(self.optical.bands))
+        several = len(sars) > 1
+        layers = [_layer(f, _radar_bands((p,) if several else self.pols))
+                  for f,p in zip(sars, self.pols if several else (None,))]
+        others = {m:_layer(f, _one_band if self.more[m] == 'height' else _radar_bands()) for m,f in more.items() if f}
+        for b in (*layers, *others.values()): _same_ground(a, b, size is not None)
+        out = dict(opt=(_fit(_optical(a, self.optical.units, self.optical.offset), size), a.names))
         s,pols = _sar(layers, self.sar_units, self.pols)
-        return _fit(x, self.size),_fit(s, self.size, True),pols
+        out['sar'] = _fit(s, size, True),pols
+        for m,l in others.items():
+            if self.more[m] == 'height': out[m] = _fit(_heights(l), size),('height',)
+            else: out[m] = _fit(_backscatter(l), size, True),l.names
+        return out
 
+# %% ../nbs/43_folders.ipynb #611db318
 def _check_offset(path, x, first):
     "Ask where every image says what `describe` says of one: that an offset may be due"
     if x.dtype == np.uint8 or np.percentile(x, 1, axis=(0,2,3)).min() < 1000: return
     if describe(first).offset is None:
         raise UnitsError(path, 'not even the darkest band below 1000: an offset of −1000 may be due',
-            'reflectance whose offset is known',
-            'Pass offset=0 if the numbers are right, or offset=-1000 if that is still to be added.')
+                         'reflectance whose offset is known',
+                         'Pass offset=0 if the numbers are right, or offset=-1000 if that is still to be added.')
 
 def _check_reflectances(path, x, ids):
     "A folder's optical images as a whole"
@@ -318,10 +358,11 @@ def _check_reflectances(path, x, ids):
     dark = [i for i,top in zip(ids, x.max((1,2,3))) if top <= 255]
     if len(dark) == len(x):
         raise UnitsError(path, f'no value above {x.max()}', 'reflectance·10⁴, where 10000 is white',
-            "Write pictures of 8 bits as uint8, or pass opt_units='optical8'.")
-    some = ', '.join(dark[:5]) + ', …'*(len(dark) > 5)
-    said = f'{path.name}: {len(dark)} of {len(x)} images have no value above 255'
-    if dark: warnings.warn(f'{said}: dark water, or pictures of 8 bits stored in 16? {some}', stacklevel=4)
+                         "Write pictures of 8 bits as uint8, or pass opt_units='optical8'.")
+    if dark:
+        some = ', '.join(dark[:5]) + ', …'*(len(dark) > 5)
+        warnings.warn(f'{path.name}: {len(dark)} of {len(x)} images have no value above 255: dark water, or pictures of '
+                      f'8 bits stored in 16? {some}', stacklevel=4)
 
 # %% ../nbs/43_folders.ipynb #a1c40e28
 def paired_folder(path, # folder that holds the modalities, or classes that hold them
@@ -335,40 +376,58 @@ def paired_folder(path, # folder that holds the modalities, or classes that hold
                   unpaired='error', # a file without a partner: 'error', or 'skip' with a warning
                   n_workers=None, progress=True, # threads that decode; show bars
                   opt_units=None, # 'optical8', 'reflectance' (·10⁴) or 'reflectance01'; None: by data type
-                  offset=None # to add to stored reflectance·10⁴, −1000 for instance; None takes what the files say
-                 ) -> PairedScenes: # with `skipped`, {id: reason}
+                  offset=None, # to add to stored reflectance·10⁴, −1000 for instance; None takes what the files say
+                  bands=RGB, # names of the optical bands to take, or 'all' that the files name
+                  more=None # {folder: 'height' or 'radar'} of further modalities, which a pair may lack
+                 ) -> Scenes: # `opt`, `sar` and the folders of `more`; with `skipped`, {id: reason}
     "Labelled optical–SAR pairs from trees of class folders"
-    check_option('on_bad', on_bad, ('skip','error'))
-    check_option('unpaired', unpaired, ('error','skip'))
-    check_option('sar_units', sar_units, SAR_UNITS)
-    check_option('opt_units', opt_units, OPT_UNITS)
+    for k,v,allowed in (('on_bad', on_bad, ('skip','error')), ('unpaired', unpaired, ('error','skip')),
+            ('sar_units', sar_units, SAR_UNITS), ('opt_units', opt_units, OPT_UNITS)): check_option(k, v, allowed)
     if offset is not None: offset = check_real('offset', offset, -10000, 10000)
-    path = as_path(path)
-    trees = _tree_names(opt, sar)
-    pols = _bands_asked(pols)
+    path,more,pols = as_path(path),dict(more or {}),_bands_asked(pols)
+    trees = _check_trees(opt, sar, more)
     if len(trees) > 1: pols = _pols_of(trees, pols)
-    rules = _PairRules(_check_size(size), opt_units, offset, sar_units, pols)
-    names,ids,files,lone = _pair_up(path, [opt,*trees], classes, unpaired)
-    def one(k): return rules.read(files[opt][k], [files[t][k] for t in trees])
-    pairs,errors = each_file(one, ids, n_workers, progress, path.name)
-    bad = {**lone, **{ids[i]:e for i,e in errors.items()}}
-    total = len(ids)+len(lone)
-    _stop(bad, on_bad, total)
-    ids = [k for k in ids if k not in bad]
-    _check_classes(path/opt, names, {k.split('/')[0] for k in ids}, bad)
-    s = _paired_set(path, opt, trees[0], ids, names, [p for p in pairs if p], files, groups, rules)
-    return s.noted(skipped=_left_out(path, bad, total))
+    rules = _PairRules(_How(_check_size(size), band_names(bands), opt_units, offset), sar_units, pols, more)
+    names,ids,files,lone = _pair_up(path, [opt,*trees], more, classes, unpaired)
+    def one(k): return rules.read(files[opt][k], [files[t][k] for t in trees], {m:files[m].get(k) for m in more})
+    pairs,bad = _read_each(one, ids, on_bad, (n_workers, progress), path.name, lone)
+    _check_classes(path/opt, names, pairs, bad)
+    where = dict(opt=opt, sar=trees[0], **{m:m for m in more})
+    s = _paired_set(path, where, names, pairs, files, groups, rules)
+    return s.noted(skipped=_left_out(path, bad, len(ids) + len(lone)))
 
 # %% ../nbs/43_folders.ipynb #a1c40e42
-def _paired_set(path, opt, sar, ids, names, pairs, files, groups, rules):
-    "Pairs as they were read, as one set"
-    x,s = (_one_size([p[j] for p in pairs], [files[m][k] for k in ids]) for j,m in enumerate((opt,sar)))
-    _check_reflectances(path/opt, x, ids)
-    if rules.offset is None and rules.opt_units != 'reflectance01': _check_offset(path/opt, x, files[opt][ids[0]])
-    _check_decibels(path/sar, s)
-    pols = _agreed_pols(path, [p[2] for p in pairs], [files[sar][k] for k in ids], s.shape[1])
-    classes,label = _numbered(names)
-    labels = np.array([label[k.split('/')[0]] for k in ids], np.int64)
-    scenes = None if groups is None else scene_groups(ids, groups)
-    units = 'stretch8' if s.dtype == np.uint8 else 'dB'
-    return PairedScenes(x, s, labels, classes, ids, pols=pols, groups=scenes, sar_units=units)
+def _together(m, where, pairs, files):
+    "One modality of all pairs [N,C,H,W], the names of its bands in each, and which pairs have it [N]"
+    have = [k for k,p in pairs.items() if m in p]
+    if not have: raise PairError(where, 'no file of any pair', 'one for some of them', 'Leave the folder out.')
+    x = _one_size([pairs[k][m][0] for k in have], [files[k] for k in have])
+    there = np.array([m in p for p in pairs.values()])
+    out = np.zeros((len(pairs), *x.shape[1:]), x.dtype)
+    out[there] = x
+    return out,[pairs[k][m][1] for k in have],there
+
+def _paired_set(path, where, names, pairs, files, groups, rules):
+    "Pairs as they were read, as one set; where: {modality: folder}"
+    ids = list(pairs)
+    read = {m:_together(m, path/f, pairs, files[f]) for m,f in where.items()}
+    (x,bands,_),(s,pols,_) = read['opt'],read['sar']
+    _check_reflectances(path/where['opt'], x, ids)
+    first = files[where['opt']][ids[0]]
+    if rules.optical.offset is None and rules.optical.units != 'reflectance01': _check_offset(path/where['opt'], x, first)
+    _check_decibels(path/where['sar'], s)
+    paths = {m:[files[f].get(k) for k in ids] for m,f in where.items()}
+    classes,labels = _labelled(names, ids)
+    out = PairedScenes(x, s, labels, classes, ids, pols=_agreed_pols(path, pols, paths['sar'], s.shape[1]),
+        sar_units='stretch8' if s.dtype == np.uint8 else 'dB', bands=_agreed(paths['opt'], bands),
+        groups=None if groups is None else scene_groups(ids, groups))
+    for m,sensor in rules.more.items():
+        out = out.with_modality(m, _further(path/m, sensor, *read[m]))
+    return out
+
+def _further(path, sensor, x, bands, there):
+    "A modality that some pairs may lack"
+    present = None if there.all() else there
+    if sensor == 'height': return Modality(x, ('height',), 'm', sensor, present=present)
+    units = 'stretch8' if x.dtype == np.uint8 else 'dB'
+    return Modality(x, _agreed_pols(path, bands, [path]*len(bands), x.shape[1]), units, sensor, present=present)

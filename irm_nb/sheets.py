@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from .core import *
 from .scenes import *
 from .folders import *
-from .folders import _check_size, _choose, _entries, _images, _left_out, _scenes, _stop
+from .folders import _How, _check_size, _choose, _entries, _files_of, _images, _left_out, _scenes, _stop
 
 # %% ../nbs/44_sheets.ipynb #5d8602bf
 class PartialCopy(UserWarning): "A copy of a data set that holds less than was published"
@@ -36,20 +36,22 @@ class Copy:
     @property
     def complete(self): return not self.missing
     def __repr__(self):
-        n = sum(self.found.values())
-        of = sum(self.expected.values())
-        gone = [c for c in self.missing if not self.found.get(c)]
-        return f'{self.name}: {n:,}' + f' of {of:,}'*bool(of) + ' files' + (
-            f', {len(gone)} of {len(self.expected)} classes missing' if gone else '') + f'. {self.note}'*bool(self.note)
+        said = f'{self.name}: {sum(self.found.values()):,}'
+        if self.expected: said += f' of {sum(self.expected.values()):,}'
+        gone = sum(not self.found.get(c) for c in self.missing)
+        said += ' files' + f', {gone} of {len(self.expected)} classes missing'*bool(gone)
+        return said + f'. {self.note}'*bool(self.note)
 
 # %% ../nbs/44_sheets.ipynb #03220d1a
 @patch
 def _repr_markdown_(self:Copy):
-    rows = [(c, self.expected.get(c, ''), self.found.get(c, 0)) for c in dict.fromkeys([*self.expected, *self.found])]
-    body = '\n'.join(f'| {c} | {e:,} | {f:,} |' if e != '' else f'| {c} | | {f:,} |' for c,e,f in rows)
-    more = ''.join(f'\n| `{a}` | | {s} |' for a,
-        s in self.archives.items()) + (f'\n| digest | | `{self.digest}` |' if self.digest else '')
-    return f'**{self!r}**\n\n| | published | here |\n|---|---:|---:|\n{body}{more}'
+    def number(n): return '' if n is None else f'{n:,}'
+    names = dict.fromkeys([*self.expected, *self.found])
+    rows = [(c, number(self.expected.get(c)), number(self.found.get(c, 0))) for c in names]
+    rows += [(f'`{a}`', '', s) for a,s in self.archives.items()]
+    if self.digest: rows.append(('digest', '', f'`{self.digest}`'))
+    body = '\n'.join(f'| {" | ".join(r)} |' for r in rows)
+    return f'**{self!r}**\n\n| | published | here |\n|---|---:|---:|\n{body}'
 
 # %% ../nbs/44_sheets.ipynb #7cf2f15e
 @dataclass(frozen=True, repr=False)
@@ -72,12 +74,13 @@ class DataSheet:
     def total(self): return sum(self.counts.values())
     def __repr__(self): return f'{self.name}: {self.facts}'
     def _repr_markdown_(self):
-        rows = [(k.capitalize(), getattr(self, k)) for k in ('facts','layout','citation','licence','source','note')
-            if getattr(self, k)]
-        counts = sorted(set(self.counts.values()))
-        each = f'{counts[0]:,} each' if len(counts) == 1 else f'{counts[0]:,} to {counts[-1]:,}'
-        return f'| **{self.name}** | {self.total:,} files |\n|---|---|\n' + '\n'.join(f'| {k} | {v} |' for k,
-            v in rows) + f'\n| {len(self.counts)} {"classes" if self.by == "class" else "kinds"} | {each}: {", ".join(self.counts)} |'
+        rows = {k.capitalize():getattr(self, k) for k in ('facts','layout','citation','licence','source','note')}
+        least,most = (f(self.counts.values()) for f in (min, max))
+        each = f'{most:,} each' if least == most else f'{least:,} to {most:,}'
+        kinds = 'classes' if self.by == 'class' else 'kinds'
+        rows[f'{len(self.counts)} {kinds}'] = f'{each}: {", ".join(self.counts)}'
+        body = '\n'.join(f'| {k} | {v} |' for k,v in rows.items() if v)
+        return f'| **{self.name}** | {self.total:,} files |\n|---|---|\n{body}'
 
 # %% ../nbs/44_sheets.ipynb #bce08c17
 def _letters(name): return re.sub('[^a-z0-9]', '', name.lower())
@@ -87,20 +90,21 @@ def _known(sheet, path):
     path = as_path(path)
     if sheet.folder and (path/sheet.folder).is_dir(): path = path/sheet.folder
     spelt = {_letters(c):c for c in sheet.counts}
-    found = class_folders(path)
-    names = [n for n in found if _letters(n) in spelt]
-    if twice := [c for c,k in Counter(map(_letters, names)).items() if k > 1]:
-        raise LabelError(path, f'two folders for {spelt[twice[0]]}', 'one folder a class', 'Merge them, or delete one.')
-    if not names: raise LabelError(path, f'folders {", ".join(list(found)[:5])}',
-                                     f'some of the {len(spelt)} classes of {sheet.name}: {", ".join(sheet.classes[:3])}, …', 'Point at the folder that holds the class folders; other sets are read by scene_folder.')
-    where = {spelt[_letters(n)]:found[n] for n in names}
+    every,where = class_folders(path),{}
+    for name,folder in every.items():
+        c = spelt.get(_letters(name))
+        if c in where: raise LabelError(path, f'two folders for {c}', 'one folder a class', 'Merge them, or delete one.')
+        if c: where[c] = folder
+    if not where:
+        raise LabelError(path, f'folders {", ".join(list(every)[:5])}',
+            f'some of the {len(spelt)} classes of {sheet.name}: {", ".join(sheet.classes[:3])}, …',
+            'Point at the folder that holds the class folders; other sets are read by scene_folder.')
     return {c:where[c] for c in sheet.counts if c in where and _images(where[c])}
 
 def _files(sheet, path):
     "{class/name: file} of a copy"
-    if sheet.by == 'patch':
-        return {f'{k}/{name}':p for name,d in _patches(path, sheet.counts)[0].items() for k,p in sorted(d.items())}
-    return {f'{c}/{n}':p for c,d in _known(sheet, path).items() for n,p in _images(d).items()}
+    if sheet.by == 'class': return _files_of(_known(sheet, path))
+    return {f'{k}/{name}':d[k] for name,d in _patches(path, sheet.counts)[0].items() for k in sorted(d)}
 
 # %% ../nbs/44_sheets.ipynb #69194d6a
 def _md5(path):
@@ -111,7 +115,14 @@ def _hashed(f, path):
     try: return f(path)
     except OSError as e:
         raise UnreadableFile(path, e.strerror or e, 'a file that can be read to its end',
-            'Check its permissions, or bring it again.') from e
+                             'Check its permissions, or bring it again.') from e
+
+def _archive_state(path, name, md5):
+    "What became of an archive that may lie in a copy's folder, or beside it"
+    f = next((d/name for d in (path, path.parent) if (d/name).is_file()), None)
+    if f is None: return 'not here'
+    got = _hashed(_md5, f)
+    return 'as published' if got == md5 else f'MD5 {got}, published {md5}'
 
 @patch
 def check(self:DataSheet, path, # folder of the copy
@@ -120,22 +131,21 @@ def check(self:DataSheet, path, # folder of the copy
     "Count a copy, and on request read every byte of it"
     path = as_path(path)
     files = _files(self, path)
-    states = {}
     n = Counter(k.split('/')[0] for k in files)
-    for a,md5 in self.archives.items() if checksum else ():
-        f = next((d/a for d in (path, path.parent) if (d/a).is_file()), None)
-        got = f and _hashed(_md5, f)
-        states[a] = 'not here' if f is None else 'as published' if got == md5 else f'MD5 {got}, published {md5}'
-    content = digest([(k, _hashed(file_digest, files[k])) for k in sorted(files)]) if checksum else ''
-    return Copy(self.name, {c:n[c] for c in self.counts if n[c]}, dict(self.counts), self.note, states, content)
+    out = Copy(self.name, {c:n[c] for c in self.counts if n[c]}, dict(self.counts), self.note)
+    if checksum:
+        out.archives = {a:_archive_state(path, a, md5) for a,md5 in self.archives.items()}
+        out.digest = digest([(k, _hashed(file_digest, files[k])) for k in sorted(files)])
+    return out
 
 # %% ../nbs/44_sheets.ipynb #caf999f1
 VERIFIED = 2**30 # bytes of a kept set up to which it is read through at each opening
 
 def _stamp(path):
     "Size and time of change; nothing for a file that can't be seen"
-    try: return (s := os.stat(path)).st_size,s.st_mtime_ns
+    try: s = os.stat(path)
     except OSError: return None,None
+    return s.st_size,s.st_mtime_ns
 
 def _as_json(bad):
     return {k:[type(e).__name__, *e.__reduce__()[1]] if isinstance(e, IrmError) else e for k,e in bad.items()}
@@ -146,28 +156,28 @@ def _from_json(bad):
 
 def _kept_names(folder): return 'skipped.json','set/meta.json','set/*.npy'
 
-def _open_kept(kind, home):
-    "A kept set, {id: error}, and the number of files, or an error of any kind"
-    s = kind.load(home/'set')
-    note = json.loads((home/'skipped.json').read_text(encoding='utf-8'))
-    return (s.verify() if sum(f.stat().st_size for f in (home/'set').iterdir()) <= VERIFIED else s),_from_json(
-        note['bad']),note['of']
+def _open_kept(home):
+    "A kept set, {id: error}, and the number of files; None where it is torn, or not there"
+    try:
+        s = Scenes.load(home/'set')
+        note = json.loads((home/'skipped.json').read_text(encoding='utf-8'))
+        if sum(f.stat().st_size for f in (home/'set').iterdir()) <= VERIFIED: s.verify()
+        return s,_from_json(note['bad']),note['of']
+    except (IrmError, OSError, ValueError, KeyError, TypeError, AttributeError): return None
 
 # %% ../nbs/44_sheets.ipynb #a1c40e17
-def _kept(kind, name, files, options, cache, on_bad, build):
+def _kept(name, files, options, cache, on_bad, build):
     "What `build()` gives: the set, {id: error} and the number of files; from the folder where it was kept"
-    key = digest(dict(files=[(k, *_stamp(p)) for k,p in files.items()], version=2, **options))
+    key = digest(dict(files=[(k, *_stamp(p)) for k,p in files.items()], version=3, **options))
     home = as_path(cache or store_home()/'datasets')/f'{name}-{key[:16]}'
-    try: s,bad,total = _open_kept(kind, home)
-    except (IrmError, OSError, ValueError, KeyError, TypeError, AttributeError): s = None # torn, or not there
-    if s is not None:
-        _stop(bad, on_bad, total)
-        return s,bad,total
+    if found := _open_kept(home):
+        _stop(found[1], on_bad, found[2])
+        return found
     s,bad,total = build()
     with atomic_folder(home, _kept_names) as d:
         s.save(d/'set')
         write_json(d/'skipped.json', {'of':total, 'bad':_as_json(bad)})
-    return kind.load(home/'set'),bad,total
+    return Scenes.load(home/'set'),bad,total
 
 # %% ../nbs/44_sheets.ipynb #5a704c84
 def _said(s, copy):
@@ -177,20 +187,18 @@ def _said(s, copy):
         warnings.warn(f'{copy!r}; not here: {some}', PartialCopy, stacklevel=3)
     return s.noted(report=copy)
 
-def _published(sheet, path, size, classes, draft, on_bad, cache, n_workers, progress):
+def _published(sheet, path, size, classes, draft, on_bad, cache, *args): # args: threads, and whether to show a bar
+    "The scenes of a data set in class folders, decoded once"
     check_option('on_bad', on_bad, ('skip','error'))
-    size = _check_size(size)
-    path = as_path(path)
-    draft = check_option('draft', draft, (True,False))
+    size,path = _check_size(size),as_path(path)
+    least = 2*size if check_option('draft', draft, (True,False)) and size else None
     found = _choose(path, _known(sheet, path), classes)
-    files = {f'{c}/{n}':p for c,d in found.items() for n,p in _images(d).items()}
-    least = 2*size if draft and size else None
-    s,bad,total = _kept(SceneSet, sheet.name, files, dict(size=size, draft=draft), cache, on_bad,
-        lambda: _scenes(path, found, size, least, on_bad, n_workers, progress))
-    n = Counter(k.split('/')[0] for k in files)
-    wanted = sheet.classes if classes is None else list(found)
-    return _said(s.noted(skipped=_left_out(path, bad, total)),
-        Copy(sheet.name, dict(n), {c:sheet.counts[c] for c in wanted}, sheet.note))
+    files = _files_of(found)
+    def build(): return _scenes(path, found, _How(size, least=least), on_bad, args)
+    s,bad,total = _kept(sheet.name, files, dict(size=size, draft=draft), cache, on_bad, build)
+    wanted = sheet.classes if classes is None else found
+    copy = Copy(sheet.name, dict(Counter(k.split('/')[0] for k in files)), {c:sheet.counts[c] for c in wanted}, sheet.note)
+    return _said(s.noted(skipped=_left_out(path, bad, total)), copy)
 
 # %% ../nbs/44_sheets.ipynb #272dcf36
 _PATCH = re.compile(r'^(ROIs\d+_[a-z]+)_(?:(s1|s2_cloudy|s2|lc)_)?(\d+)_p(\d+)(?:_.*)?$')
@@ -202,17 +210,18 @@ def _walk(root):
     "TIFF files below a folder, in order, each folder once"
     seen = {os.path.realpath(root)}
     for d,dirs,names in os.walk(root, followlinks=True, onerror=_unlisted):
-        real = {n:os.path.realpath(os.path.join(d, n)) for n in sorted(dirs) if not n.startswith('.')}
-        dirs[:] = [n for n,r in real.items() if r not in seen and not seen.add(r)]
+        new = {os.path.realpath(os.path.join(d, n)):n for n in sorted(dirs, reverse=True) if not n.startswith('.')}
+        dirs[:] = sorted(n for r,n in new.items() if r not in seen)
+        seen |= set(new)
         yield from (Path(d, n) for n in sorted(names) if n.lower().endswith(('.tif','.tiff')) and not n.startswith('.'))
 
 def _in_order(name): return [int(w) if w.isdigit() else w for w in re.split(r'(\d+)', name)]
 
+def scene_of(patch): return patch.split('_p')[0]
+
 def _patches(root, kinds):
     "{patch: {kind: file}}, in the order of patches, and {patch: reason} of those that have two files of a kind"
-    root = as_path(root)
-    out = {}
-    twice = {}
+    root,out,twice = as_path(root),{},{}
     _entries(root)
     for p in _walk(root):
         if not (m := _PATCH.match(p.stem)): continue
@@ -223,61 +232,63 @@ def _patches(root, kinds):
         if first != p: twice[name] = f'two files of {kind}: {first.relative_to(root)} and {p.relative_to(root)}'
     if not out:
         raise UnreadableFile(root, f'no {", ".join(kinds)} file', 'files named like ROIs1868_summer_s2_59_p4.tif',
-            'Unpack the archives, and point at the folder that holds the ROIs folders.')
+                             'Unpack the archives, and point at the folder that holds the ROIs folders.')
     return {n:out[n] for n in sorted(out, key=_in_order)},twice
-
-def scene_of(patch): return patch.split('_p')[0]
 
 # %% ../nbs/44_sheets.ipynb #67b560c3
 def _whole(files, kinds, broken=()):
     "Patches that have every kind, and {patch: reason} of the others"
-    lost = {n:f'no partner in {", ".join(k for k in kinds if k not in f)}' for n,
-        f in files.items() if any(k not in f for k in kinds)}
+    gone = {n:', '.join(k for k in kinds if k not in f) for n,f in files.items()}
+    lost = {n:f'no partner in {g}' for n,g in gone.items() if g}
     lost |= {n:why for n,why in dict(broken).items() if n in files}
     return [n for n in files if n not in lost],lost
 
 # %% ../nbs/44_sheets.ipynb #b125d980
 _SCENE = re.compile(r'(ROIs\d+_[a-z]+)(?:_s1|_s2_cloudy|_s2)?/(?:s1|s2_cloudy|s2|lc)_(\d+)')
 
+def _no_suffix(name): return re.sub(r'\.(png|jpe?g|tiff?)$', '', name, flags=re.I)
+
 def _plain_name(name):
     "A name on a list, as ids and groups spell it"
     name = unicodedata.normalize('NFC', str(name).strip()).replace('\\', '/')
     if m := _SCENE.fullmatch(name): return f'{m[1]}_{m[2]}'
-    stem = re.sub(r'\.(png|jpe?g|tiff?)$', '', name, flags=re.I)
-    return f'{m[1]}_{m[3]}_p{m[4]}' if (m := _PATCH.match(stem.split('/')[-1])) else stem
+    stem = _no_suffix(name)
+    m = _PATCH.match(stem.split('/')[-1])
+    return f'{m[1]}_{m[3]}_p{m[4]}' if m else stem
 
-def _names_on(where):
-    if not isinstance(where, (str, Path, Iterable)):
-        raise OptionError('list', repr(where), 'names, or a text file of names',
-            'Pass a list of names, or the path of a text file.')
-    if not isinstance(where, (str, Path)): return {_plain_name(n) for n in where}
-    try: lines = as_path(where).read_text(encoding='utf-8').splitlines()
-    except (OSError, UnicodeDecodeError) as e:
-        raise UnreadableFile(where, getattr(e, 'strerror', None) or 'bytes that are no text',
-            'a text file, one name a line', 'Check the path; a pickled list is not read.') from e
-    return {_plain_name(l) for l in lines if l.strip()}
+def _names_on(where, arg='list'):
+    "Names, as a list or in a text file, in one spelling"
+    if isinstance(where, (str, Path)):
+        try: where = as_path(where).read_text(encoding='utf-8').splitlines()
+        except (OSError, UnicodeDecodeError) as e:
+            raise UnreadableFile(where, getattr(e, 'strerror', None) or 'bytes that are no text',
+                'a text file, one name a line', 'Check the path; a pickled list is not read.') from e
+    if not isinstance(where, Iterable):
+        raise OptionError(arg, repr(where), 'names, or a text file of names',
+                          'Pass a list of names, or the path of a text file.')
+    return {_plain_name(n) for n in where if str(n).strip()}
 
 # %% ../nbs/44_sheets.ipynb #a1c40e2a
+def _named(names, only):
+    "The patches that a list names, by itself, its scene or its season"
+    if isinstance(only, str) and not os.path.isfile(os.path.expanduser(only)): only = [only]
+    wanted = _names_on(only, 'only')
+    seasons = {n:scene_of(n).rsplit('_', 1)[0] for n in names}
+    spelt = {n:{n, scene_of(n), s, s.split('_')[-1]} for n,s in seasons.items()}
+    gone = wanted - set().union(*spelt.values())
+    first = min(gone, default='')
+    if len(gone) == len(wanted):
+        raise OptionError('only', f'{len(gone)} names, none of which is here, for instance {first!r}',
+            f'seasons, scenes or patches, such as {", ".join(sorted(spelt[names[0]]))}',
+            'Correct the names, or leave only= out.')
+    if gone:
+        warnings.warn(f'{len(gone):,} of {len(wanted):,} names in only= are not here, for instance {first}',
+                      PartialCopy, stacklevel=4)
+    return [n for n in names if spelt[n] & wanted]
+
 def _asked(files, only, limit):
     "The patches of {patch: ·} that are asked for"
-    names = list(files)
-    if only is not None:
-        if not isinstance(only, (str, Path, Iterable)):
-            raise OptionError('only', repr(only), 'names, or a text file of names',
-                "Pass for instance only='ROIs1868_summer'.")
-        single = isinstance(only, str) and not os.path.isfile(os.path.expanduser(only))
-        wanted = _names_on([only] if single else only)
-        spelt = {n:{n, scene_of(n), (season := scene_of(n).rsplit('_', 1)[0]), season.split('_')[-1]} for n in names}
-        gone = wanted - set().union(*spelt.values())
-        if len(gone) == len(wanted):
-            raise OptionError('only',
-                f'{len(gone)} names, none of which is here, for instance {min(gone, default="")!r}',
-                f'seasons, scenes or patches, such as {", ".join(sorted(spelt[names[0]]))}',
-                'Correct the names, or leave only= out.')
-        if gone:
-            warnings.warn(f'{len(gone):,} of {len(wanted):,} names in only= are not here, for instance {min(gone)}',
-                PartialCopy, stacklevel=3)
-        names = [n for n in names if spelt[n] & wanted]
+    names = list(files) if only is None else _named(list(files), only)
     if limit is not None:
         first = np.argsort(hash_ids(names, 'patches'), kind='stable')[:check_whole('limit', limit, 1)]
         names = [names[i] for i in np.sort(first)]
@@ -299,38 +310,42 @@ def _check_room(what, n, each, do):
 # %% ../nbs/44_sheets.ipynb #8dbc928a
 def _spellings(s):
     "The names under which each sample may stand on a list"
-    groups = getattr(s, 'groups', None) or [None]*len(s)
-    ids = [re.sub(r'\.(png|jpe?g|tiff?)$', '', i, flags=re.I) for i in s.ids]
-    return [{i, i.split('/')[-1], _plain_name(i), g} - {None} for i,g in zip(ids, groups)]
+    ids = [_no_suffix(i) for i in s.ids]
+    return [{i, i.split('/')[-1], _plain_name(i), g} - {None} for i,g in zip(ids, s.groups or [None]*len(s))]
 
-def split_list(s, # `SceneSet` or `PairedScenes`
+def _check_unique(s, names):
+    "Refuse a name that several images bear"
+    n = Counter(i.split('/')[-1] for i in s.ids)
+    if vague := {_plain_name(i) for i,k in n.items() if k > 1} & names:
+        raise SplitError('list', f'{min(vague)!r}, the name of several images', 'names that are unique',
+                         'Write class/name on the list.')
+
+def split_list(s, # `Scenes`
                test, # names of the test side: a text file, one a line, or any iterable; images, patches or scenes
                train=None # of the training side; None takes the rest
               ) -> tuple: # training and test side
     "Split a set as a published list says"
     spelt = _spellings(s)
     lists = [_names_on(o) for o in (test, train) if o is not None]
-    twice = [n for n,k in Counter(i.split('/')[-1] for i in s.ids).items() if k > 1]
-    if vague := {_plain_name(n) for n in twice} & set().union(*lists):
-        raise SplitError('list', f'{min(vague)!r}, the name of several images', 'names that are unique',
-            'Write class/name on the list.')
-    sides = [np.array([bool(n & o) for n in spelt], bool) for o in lists]
-    a = sides[1] if train is not None else ~sides[0]
-    b = sides[0]
+    every = set().union(*lists)
+    _check_unique(s, every)
+    b,*rest = [np.array([bool(n & o) for n in spelt], bool) for o in lists]
+    a = rest[0] if rest else ~b
     if (a & b).any():
-        raise SplitError('list', f'{s.ids[int(np.flatnonzero(a & b)[0])]!r} on both sides, as {(a & b).sum()} in all',
-            'sides that share nothing', 'Correct the lists.')
-    _check_sides(s, a, b)
-    if gone := set().union(*lists) - set().union(*spelt):
-        warnings.warn(f'{len(gone):,} of {sum(map(len, lists)):,} names on the list are not in the set, for instance {min(gone)}', PartialCopy, stacklevel=2)
+        raise SplitError('list', f'{s.ids[np.flatnonzero(a & b)[0]]!r} on both sides, as {(a & b).sum()} in all',
+                         'sides that share nothing', 'Correct the lists.')
+    _check_sides(s, training=a, test=b)
+    if gone := every - set().union(*spelt):
+        warnings.warn(f'{len(gone):,} of {sum(map(len, lists)):,} names on the list are not in the set, for instance '
+                      f'{min(gone)}', PartialCopy, stacklevel=2)
     return s.subset(a),s.subset(b)
 
-def _check_sides(s, a, b):
-    for side,m in (('training',a), ('test',b)):
+def _check_sides(s, **sides):
+    for side,m in sides.items():
         if not m.any():
-            raise SplitError(side, 'no sample', 'names that occur among the ids, for instance ' + s.ids[0],
-                'Check that the list belongs to this set.')
-        lost = [c for k,c in enumerate(s.classes) if (s.labels == k).any() and not (s.labels[m] == k).any()]
+            raise SplitError(side, 'no sample', f'names that occur among the ids, for instance {s.ids[0]}',
+                             'Check that the list belongs to this set.')
+        lost = [s.classes[k] for k in np.unique(s.labels) if k >= 0 and k not in s.labels[m]]
         if lost:
             raise SplitError(side, f'no sample of {", ".join(lost)}', 'every class on both sides',
-                'Bring more of the set, or leave the class out with classes=.')
+                             'Bring more of the set, or leave the class out with classes=.')
