@@ -91,11 +91,11 @@ class SkippedFiles(UserWarning): "Files that were left out of a set, and why"
 
 def _reason(e): return e.found if isinstance(e, IrmError) else e
 
-def _read_each(f, keys, on_bad, args, desc, lone=()):
+def _read_each(f, keys, on_bad, args, desc, lone=(), total=None):
     "{key: f(key)} of what can be used, and {key: error or reason} of what can't; args: threads, and whether to show a bar"
     out,errors = each_file(f, keys, *args, desc)
     bad = dict(lone) | {keys[i]:e for i,e in errors.items()}
-    _stop(bad, on_bad, len(keys) + len(lone))
+    _stop(bad, on_bad, total or len(keys) + len(lone))
     return {k:o for k,o in zip(keys, out) if k not in bad},bad
 
 def _stop(bad, on_bad, total):
