@@ -13,7 +13,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from .core import *
-from .raster import Fill, fill_of, db, linear, open_raster, _check_size, _gdal_errors, _why
+from .raster import Fill, fill_of, db, linear, open_raster, _check_values, _gdal_errors, _why
 from .describe import _alpha, _masks
 
 # %% ../nbs/46_grids.ipynb #82b905fa
@@ -23,7 +23,7 @@ def _placed(path):
     path = as_path(path)
     with open_raster(path) as d:
         area = d.transform.determinant
-        _check_size(path, 1, *d.block_shapes[0])
+        _check_values(path, 1, *d.block_shapes[0])
         if d.crs is None or d.transform.is_identity or not area or not math.isfinite(area):
             found = 'no coordinate reference system' if d.crs is None else 'no position on the ground'
             if d.gcps[0]: found = f'{len(d.gcps[0])} ground control points in place of a grid'
@@ -37,8 +37,9 @@ def _whole_reads(path):
     try: yield
     except _gdal_errors() as e:
         raise UnreadableFile(path, f'pixels that can not be read ({_why(e, path)})', 'a whole raster',
-            'Download or copy it again.') from e
+                             'Download or copy it again.') from e
 
+# %% ../nbs/46_grids.ipynb #f01c1adb
 def _box(d): # -> west, south, east, north, also where rows run to the north or askew
     xs,ys = zip(*(d.transform*at for at in ((0,0), (d.width,0), (0,d.height), (d.width,d.height))))
     return min(xs),min(ys),max(xs),max(ys)
@@ -47,13 +48,14 @@ def _extent(path, d, crs): # -> west, south, east, north
     "Of a dataset, in another projection"
     import rasterio
     from rasterio.warp import transform_bounds
+    why = 'its extent is infinite there'
+    box = math.inf,
     try:
         with rasterio.Env(): box = transform_bounds(d.crs, crs, *_box(d))
-    except (*_gdal_errors(), ValueError) as e: box,why = (math.inf,),_why(e, path)
-    else: why = 'its extent is infinite there'
+    except (*_gdal_errors(), ValueError) as e: why = _why(e, path)
     if not np.isfinite(box).all():
         raise PairError(path, f'a projection that does not lead to {crs} ({why})', 'a raster on the ground',
-            'Reproject it, for instance to UTM: gdalwarp -t_srs EPSG:32649.')
+                        'Reproject it, for instance to UTM: gdalwarp -t_srs EPSG:32649.')
     return box
 
 # %% ../nbs/46_grids.ipynb #41637800
@@ -103,13 +105,13 @@ def metric_grid(d, # open rasterio dataset with a place
 
 # %% ../nbs/46_grids.ipynb #fff34647
 def _power(x, units): # float32
-    "Linear power of backscatter in other units"
+    "Linear power of backscatter in other units; other numbers as they are"
     if units == 'dB': return linear(x)
     return x*x if units == 'amplitude' else x
 
-def _in_db(x, units): # float32
-    "Decibels of backscatter in other units"
-    return x if units == 'dB' else db(_power(x, units))
+def _from_power(x, units):
+    "Decibels of linear power; metres as they are"
+    return x if units == 'm' else db(x)
 
 # %% ../nbs/46_grids.ipynb #7407cf67
 class Layer:
@@ -118,7 +120,7 @@ class Layer:
                  bands, # numbers from 1
                  grid:Grid,
                  resampling='bilinear', # rasterio's name; nearest for classes
-                 units=None, # 'dB', 'linear' or 'amplitude': read as dB, resampled as power
+                 units=None, # 'dB', 'linear' or 'amplitude': read as dB, resampled as power; 'm': heights
                  fill:Fill=None): # what is data; None takes what the file declares
         self.path = path
         self.bands = list(bands)
@@ -138,6 +140,7 @@ def _resampling(name):
     from rasterio.warp import SUPPORTED_RESAMPLING
     return Resampling[check_option('resampling', name, tuple(r.name for r in SUPPORTED_RESAMPLING))]
 
+# %% ../nbs/46_grids.ipynb #d9c72f54
 @patch
 def stored(self:Layer, window):
     "Numbers of a window of the file, scaled if they are backscatter, and where they are data [B,h,w]"
@@ -187,45 +190,43 @@ def _sources(d, grid): # -> [(shift in x, window)]
 def _place(d, g): # row and column of the grid's corner in the file; None where their pixels differ
     t = ~d.transform*g.transform
     far = max(g.height, g.width)
-    r = round(t.f)
-    c = round(t.c)
-    same = d.crs == g.crs and max(abs(t.a-1), abs(t.e-1), abs(t.b), abs(t.d))*far < .05 and max(abs(t.f-r),
-        abs(t.c-c)) < .05
+    r,c = round(t.f),round(t.c)
+    askew = max(abs(t.a-1), abs(t.e-1), abs(t.b), abs(t.d))*far
+    same = d.crs == g.crs and askew < .05 and max(abs(t.f-r), abs(t.c-c)) < .05
     return (r,c) if same and 0 <= r <= d.height-g.height and 0 <= c <= d.width-g.width else None
 
 def _part(g, r, c, n, w): return Grid(g.crs, g.transform*type(g.transform).translation(c, r), n, w)
 
+def _moved(t, shift): return type(t)(t.a, t.b, t.c + shift, t.d, t.e, t.f)
+
+# %% ../nbs/46_grids.ipynb #c06c60a6
 @patch
 def warped(self:Layer, grid): # part of the layer's grid
     "Float numbers of a part [B,h,w], power for backscatter; NaN where there are none"
     import rasterio
     from rasterio.warp import reproject
+    sources = _sources(self.d, grid)
+    if sum(w.width*w.height for _,w in sources) > _HELD and grid.height*grid.width > 4096: return self._halved(grid)
     dtype = np.float32 if self.units or self.dtype.itemsize < 4 else np.float64
     out = np.full((len(self.bands), grid.height, grid.width), np.nan, dtype)
-    sources = _sources(self.d, grid)
     place = dict(dst_transform=grid.transform, dst_crs=grid.crs, src_crs=self.d.crs, resampling=self.resampling)
-    if sum(w.width*w.height for _,w in sources) > _HELD and grid.height*grid.width > 4096: return self._halved(grid)
+    # without a nodata number NaN spreads
+    place |= dict(init_dest_nodata=False) if self.units else dict(src_nodata=np.nan, dst_nodata=np.nan)
     for shift,w in sources:
         x,ok = self.stored(w)
-        x = np.where(ok, _power(x, self.units) if self.units else x, np.nan).astype(out.dtype)
+        x = np.where(ok, _power(x, self.units), np.nan).astype(dtype)
         new = np.full_like(out, np.nan)
-        # without a nodata number NaN spreads
-        gone = dict(init_dest_nodata=False) if self.units else dict(src_nodata=np.nan, dst_nodata=np.nan)
-        with rasterio.Env(): reproject(x, new, src_transform=_moved(self.d.window_transform(w), shift), **gone, **place)
+        with rasterio.Env(): reproject(x, new, src_transform=_moved(self.d.window_transform(w), shift), **place)
         out = np.where(np.isnan(out), new, out)
     return out
 
-def _moved(t, shift): return type(t)(t.a, t.b, t.c + shift, t.d, t.e, t.f)
-
 @patch
 def _halved(self:Layer, g):
-    h = g.height//2
-    w = g.width//2
-    if g.height >= g.width:
-        return np.concatenate([self.warped(_part(g, 0, 0, h, g.width)),
-            self.warped(_part(g, h, 0, g.height-h, g.width))], 1)
-    return np.concatenate([self.warped(_part(g, 0, 0, g.height, w)), self.warped(_part(g, 0, w, g.height, g.width-w))],
-        2)
+    "The same in two parts, across the longer side"
+    h,w = g.height//2,g.width//2
+    if g.height >= g.width: parts,axis = (_part(g, 0, 0, h, g.width), _part(g, h, 0, g.height-h, g.width)),1
+    else: parts,axis = (_part(g, 0, 0, g.height, w), _part(g, 0, w, g.height, g.width-w)),2
+    return np.concatenate([self.warped(p) for p in parts], axis)
 
 # %% ../nbs/46_grids.ipynb #e3ebb8ad
 @patch
@@ -235,11 +236,12 @@ def read(self:Layer, top, n): # first row on the grid, number of rows
     with _whole_reads(self.path):
         if self.at:
             x,ok = self.stored(Window(self.at[1], self.at[0]+top, self.grid.width, n))
-            if self.units: x = _in_db(np.where(ok, x, 1), self.units)
+            if self.units not in (None,'dB','m'): x = db(_power(np.where(ok, x, 1), self.units))
         else:
             x = self.warped(_part(self.grid, top, 0, n, self.grid.width))
             ok = np.isfinite(x)
-            x = db(np.where(ok, x, 1)) if self.units else _as(np.where(ok, x, 0), self.dtype)
+            if self.units: x = _from_power(np.where(ok, x, 1), self.units)
+            else: x = _as(np.where(ok, x, 0), self.dtype)
     ok = ok.all(0)
     if not ok.all(): x[:,~ok] = np.nan if x.dtype.kind == 'f' else 0
     return x.astype(self.dtype, copy=False),ok
@@ -247,8 +249,8 @@ def read(self:Layer, top, n): # first row on the grid, number of rows
 def _as(x, dtype):
     "Float numbers in another type, rounded where it has whole numbers"
     if dtype.kind not in 'iu': return x.astype(dtype)
-    lo,hi = np.iinfo(dtype).min,np.iinfo(dtype).max
-    return np.clip(np.floor(x + .5), lo, hi).astype(dtype)
+    ends = np.iinfo(dtype)
+    return np.clip(np.floor(x + .5), ends.min, ends.max).astype(dtype)
 
 # %% ../nbs/46_grids.ipynb #d71664ab
 def _overlap(path, d, grid):

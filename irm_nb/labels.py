@@ -150,6 +150,7 @@ def features(path, # .geojson, .json or .gpkg
     return [(dict(type='MultiPolygon', coordinates=rings), _class_name(p[attribute], path, attribute), crs[c])
         for rings,p,c in rows]
 
+# %% ../nbs/48_labels.ipynb #cc0beb06
 def _nameless(v): return v is None or (isinstance(v, str) and not v.strip()) or (isinstance(v, float) and math.isnan(v))
 
 def _class_name(v, path, attribute):
@@ -190,6 +191,7 @@ class Polygons:
         return rasterize(inside, (n,part.width), fill=-1, transform=part.transform,
             dtype='int16') if inside else np.full((n,part.width), -1, np.int16)
 
+# %% ../nbs/48_labels.ipynb #2753789a
 _PLACE = 'Check their CRS: GeoJSON without a crs member is longitude and latitude.'
 
 def _check_degrees(path, geometry, crs):
@@ -209,6 +211,7 @@ def _on_grid(path, rows, grid):
         raise PairError(path, f'polygons that have no place in {grid.crs.to_string()}', f'polygons on {grid}', _PLACE)
     return shapes
 
+# %% ../nbs/48_labels.ipynb #3cb4ed96
 def _crosses_itself(ring, most=1500): # longer rings are not looked at
     "Whether two edges of a ring cross"
     p = np.array(ring)
@@ -247,6 +250,7 @@ def _one_band(path, error, what, do):
             raise error(path, 'a JPEG, whose codes are changed by its compression', what,
                 'Export it as GeoTIFF or PNG.')
 
+# %% ../nbs/48_labels.ipynb #bdd55cdf
 class Codes:
     "An integer raster as class numbers on a grid"
     def __init__(self, path, grid:Grid,
@@ -336,6 +340,7 @@ class CloudMask:
         for k,v in self.table.items(): kinds[x == k] = v
         return kinds,ok & (x > 0) if self.scl else ok
 
+# %% ../nbs/48_labels.ipynb #e33cbb3b
 def _highest(d, window):
     "The highest number of a window that is no fill; 0 where all is"
     x = d.read(1, window=window)
