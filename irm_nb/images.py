@@ -136,10 +136,12 @@ def band_names(bands, # names, or 'all'
 
 def _unnamed(path, n, bands):
     "Names of a file's bands that says none; None where they are open"
-    if bands != 'all' and n == len(bands): return list(bands)
+    asked = set() if bands == 'all' else set(map(s2_band, bands))
+    if n == 3 and asked <= set(map(s2_band, RGB)): return list(RGB)
+    if n == len(asked): return list(bands)
     if n == 12: return list(S2_L2A)
-    if n != 13: return list(RGB) if n == 3 and bands == 'all' else None
-    if bands != 'all' and set(map(s2_band, bands)) <= set(S2_L1C[:8]): return list(S2_L1C)
+    if n != 13: return None
+    if asked and asked <= set(S2_L1C[:8]): return list(S2_L1C)
     order = describe(path).order # some put B8A at the end
     return order and list(order)
 

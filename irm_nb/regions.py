@@ -7,7 +7,7 @@ __all__ = ['Plan', 'region', 'corners', 'georeference', 'stitch', 'write_patches
 
 # %% ../nbs/49_regions.ipynb #ed1e0b32
 import contextlib, glob, hashlib, itertools, json, math, os, re, warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -16,21 +16,23 @@ import numpy as np
 from .core import *
 from .core import _check_free, _into_place as _exchanged, _remove, _sync, _sync_folder
 from .store import locked
-from .raster import write_image, _nodata, _quiet
+from .raster import write_raster, _nodata, _quiet
+from .images import CROSSED, RGB, band_names
 from .grids import *
 from .grids import _overlap, _placed
 from .bands import *
 from .labels import *
 from .labels import _cloud_table
 from .clouds import CLEAR, THIN, THICK
-from .scenes import PairedScenes, set_meta
+from .scenes import *
+from .scenes import _facts
 
 # %% ../nbs/49_regions.ipynb #23a2bbac
 @dataclass
 class Plan:
     "What is cut, and how"
     grid: Grid
-    opt: list # layers of red, green, blue
+    opt: list # layers of the optical bands
     sar: list # layers of the polarisations
     size: int # of a patch, in pixels
     stride: int
@@ -43,6 +45,7 @@ class Plan:
     scale: object = None # of the optical numbers
     labels: object = None # `Polygons` or `Codes`
     clouds: CloudMask = None
+    more: dict = field(default_factory=dict) # name -> layers of a modality that a patch may lack
     @property
     def shape(self): return tuple(max(0, (n - self.size)//self.stride + 1) for n in (self.grid.height, self.grid.width))
     @property
@@ -52,11 +55,12 @@ class Plan:
         return [(i, min(n, i+step)) for i in range(0, n, step)]
 
 # %% ../nbs/49_regions.ipynb #b1637094
-def _layers(source, grid, **kw): # source: `Optical` or `Radar`
+def _layers(source, grid, **kw): # source: `Optical`, `Radar` or `Heights`
     return [Layer(f, [b for _,b in part], grid, fill=source.fills.get(f), **kw)
-        for f,part in itertools.groupby(source.files, lambda v: v[0])]
+            for f,part in itertools.groupby(source.files, lambda v: v[0])]
 
 def _read(layers, top, n):
+    "Pixels of all layers [B,h,w], and where all of them have data [h,w]"
     xs,oks = zip(*(l.read(top, n) for l in layers))
     return (xs[0] if len(xs) == 1 else np.concatenate(xs)),np.logical_and.reduce(oks)
 
@@ -64,25 +68,26 @@ def _windows(x, p): # [C,h,w] -> view [rows, columns, C, size, size]
     v = np.lib.stride_tricks.sliding_window_view(x, (p.size,p.size), (1,2))
     return v[:, ::p.stride, ::p.stride].transpose(1,2,0,3,4)
 
+def _share(where, p): # [h,w] -> share of each window [rows, columns]
+    if where.any(): return _windows(where[None], p).mean((2,3,4))
+    return np.zeros(_windows(where[None], p).shape[:2])
+
 def _majority(lab, n_classes): # [k,h,w], -1 = none -> most frequent class [k], its share of all pixels [k]
-    k = len(lab)
-    at = np.arange(len(lab))[:,None]*(n_classes+1)
-    n = np.bincount((lab.reshape(k, math.prod(lab.shape[1:])) + 1 + at).ravel(), minlength=k*(n_classes+1)).reshape(k,
-        n_classes+1)[:,1:]
-    return n.argmax(1),n.max(1)/math.prod(lab.shape[1:])
+    k,pixels = len(lab),math.prod(lab.shape[1:])
+    at = np.arange(k)[:,None]*(n_classes+1)
+    n = np.bincount((lab.reshape(k, pixels) + 1 + at).ravel(), minlength=k*(n_classes+1)).reshape(k, n_classes+1)[:,1:]
+    return n.argmax(1),n.max(1)/pixels
 
 # %% ../nbs/49_regions.ipynb #cc17e060
 def _cut(p, r0, r1): # rows of windows
-    "Patches of a strip, what is known of each, and how many were skipped and why"
-    top = r0*p.stride
-    n = (r1-r0-1)*p.stride + p.size
-    (opt,a) = _read(p.opt, top, n)
-    (sar,b) = _read(p.sar, top, n)
+    "Arrays of a strip's patches, what is known of each, and how many were skipped and why"
+    top,n = r0*p.stride,(r1-r0-1)*p.stride + p.size
+    (opt,a),(sar,b) = _read(p.opt, top, n),_read(p.sar, top, n)
     sky,c = p.clouds.read(top, n) if p.clouds else (None,np.ones_like(a))
     row,col = np.meshgrid(np.arange(r0, r1)*p.stride, np.arange(p.shape[1])*p.stride, indexing='ij')
-    bad = np.zeros(row.shape) if (ok := a & b & c).all() else _windows(~ok[None], p).mean((2,3,4))
-    across = np.logical_or(*(v//p.block != (v + p.size-1)//p.block
-        for v in (row,col))) if p.block else np.zeros(row.shape, bool)
+    bad = _share(~(a & b & c), p)
+    across = np.zeros(row.shape, bool)
+    if p.block: across = np.logical_or(*(v//p.block != (v + p.size-1)//p.block for v in (row,col)))
     keep = np.nonzero((bad <= p.max_invalid) & ~across)
     def take(x): return np.ascontiguousarray(_windows(x if x.ndim == 3 else x[None], p)[keep])
     rows = dict(row=row[keep], col=col[keep], invalid=bad[keep])
@@ -91,29 +96,40 @@ def _cut(p, r0, r1): # rows of windows
     skipped = {'across blocks':int(across.sum()), 'invalid':int((bad > p.max_invalid)[~across].sum()),
                **_causes(p, across, bad, optical=a, radar=b, clouds=c),
                'pixels without optical data':int((~a).sum()), 'pixels without radar data':int((~b).sum())}
-    return p.scale(take(opt)),_packed(take(sar)),rows,skipped
+    arrays = dict(opt=p.scale(take(opt)), sar=_packed(take(sar)))
+    for k,layers in p.more.items():
+        x,known = _read(layers, top, n)
+        there = _share(~known, p)[keep] <= p.max_invalid
+        arrays |= {k:_further(take(x), layers, there), f'{k}-present':there}
+    return arrays,rows,skipped
+
+def _further(x, layers, there): # [k,C,h,w]
+    "Patches of a modality that some of them lack, zeros where they do"
+    x = _packed(x, np.float32 if layers[0].units == 'm' else np.float16)
+    return np.where(there[:,None,None,None], x, x.dtype.type(0))
 
 # %% ../nbs/49_regions.ipynb #87e9f188
 def _causes(p, across, bad, **known): # which pixels each input knows [h,w]
     "How many windows each input made invalid"
     out = (bad > p.max_invalid) & ~across
-    alone = {k:out & (_windows(~ok[None], p).mean((2,3,4)) > p.max_invalid) for k,ok in known.items()}
+    alone = {k:out & (_share(~ok, p) > p.max_invalid) for k,ok in known.items()}
     rest = out & ~np.logical_or.reduce(list(alone.values()))
     found = {f'invalid in {k}':int(v.sum()) for k,v in alone.items() if k != 'clouds' or p.clouds}
     return {**found, 'invalid together':int(rest.sum())}
 
 # %% ../nbs/49_regions.ipynb #d17b77dd
-def _packed(sar): # [k,P,h,w] -> uint8 as it is, floats as float16 without NaN
-    if sar.dtype == np.uint8: return sar
-    if not (gone := np.isnan(sar)).any(): return sar.astype(np.float16)
-    mean = np.where(gone, 0, sar).sum((2,3), keepdims=True)/np.maximum(1, (~gone).sum((2,3), keepdims=True))
-    return np.where(gone, mean, sar).astype(np.float16)
+def _packed(x, dtype=np.float16): # [k,C,h,w] -> uint8 as it is, other numbers as floats without NaN
+    if x.dtype == np.uint8: return x
+    gone = np.isnan(x)
+    if not gone.any(): return x.astype(dtype)
+    mean = np.where(gone, 0, x).sum((2,3), keepdims=True)/np.maximum(1, (~gone).sum((2,3), keepdims=True))
+    return np.where(gone, mean, x).astype(dtype)
 
 def _sky(kinds, min_cover): # [k,h,w] -> share of cloud [k], kind of the greater part [k]
     thin,thick = ((kinds == v).mean((1,2)) for v in (THIN,THICK))
     cover = thin + thick
-    return dict(cover=cover, kind=np.where((cover < min_cover) | (cover == 0), CLEAR,
-        np.where(thin > thick, THIN, THICK)))
+    clear = (cover < min_cover) | (cover == 0)
+    return dict(cover=cover, kind=np.where(clear, CLEAR, np.where(thin > thick, THIN, THICK)))
 
 # %% ../nbs/49_regions.ipynb #5585406c
 def _header(path, n, shape, dtype):
@@ -129,21 +145,6 @@ def _append(path, data):
 
 # %% ../nbs/49_regions.ipynb #ea05835b
 _COLUMNS = 'id','row','col','x','y','label','purity','invalid','cover','kind'
-
-def _begin(work, key, p):
-    "The state to go on from"
-    note = work/'region.json'
-    files = ('opt.npy','sar.npy','manifest.csv')
-    state = _note(note)
-    if state.get('key') == key and _whole_state(state, work, files):
-        for f in files: os.truncate(work/f, state['sizes'][f])
-        return state
-    for f in work.iterdir():
-        if f.name != 'lock': f.unlink()
-    for name,a in zip(files, _empty(p)): _header(work/name, 0, a.shape[1:], a.dtype)
-    (work/'manifest.csv').write_text(','.join(_COLUMNS) + '\n')
-    return dict(key=key, strips=0, patches=0, skipped={}, sizes={f:(work/f).stat().st_size for f in files})
-
 _FILES = 'region.json','meta.json','manifest.csv','opt.npy','sar.npy','cover.npy','kind.npy','lock'
 
 def _note(path):
@@ -152,31 +153,62 @@ def _note(path):
     except (OSError, ValueError): return {}
     return state if isinstance(state, dict) else {}
 
+def _own_files(folder):
+    "Names of the files that a job leaves in a folder: the usual ones, and those that its note lists"
+    sizes = _note(folder/'region.json').get('sizes')
+    return {*_FILES, *(sizes if isinstance(sizes, dict) else ())}
+
+def _job_files(folder):
+    "Those of the files in a folder that are a job's"
+    own = _own_files(folder)
+    return [f for f in folder.iterdir() if f.is_file() and (f.name in own or f.name.startswith('.region.json-'))]
+
+# %% ../nbs/49_regions.ipynb #3af23963
+def _begin(work, key, p):
+    "The state to go on from"
+    empty = _empty(p)
+    files = [*(f'{k}.npy' for k in empty), 'manifest.csv']
+    state = _note(work/'region.json')
+    if state.get('key') == key and _whole_state(state, work, files):
+        for f in files: os.truncate(work/f, state['sizes'][f])
+        return state
+    for f in _job_files(work):
+        if f.name != 'lock': f.unlink()
+    write_json(work/'region.json', dict(sizes=dict.fromkeys(files, 0))) # whose the files are, before there are any
+    for k,a in empty.items(): _header(work/f'{k}.npy', 0, a.shape[1:], a.dtype)
+    (work/'manifest.csv').write_text(','.join(_COLUMNS) + '\n')
+    state = dict(key=key, strips=0, patches=0, skipped={}, sizes={f:(work/f).stat().st_size for f in files})
+    write_json(work/'region.json', state)
+    return state
+
+# %% ../nbs/49_regions.ipynb #35504866
 def _whole_state(state, work, files):
     try:
         counted = all(isinstance(state[k], int) for k in ('strips','patches')) and isinstance(state['skipped'], dict)
         return counted and all((work/f).stat().st_size >= int(state['sizes'][f]) for f in files)
     except (KeyError, TypeError, ValueError, OSError): return False
 
-def _job_file(f): return f.name in _FILES or f.name.startswith('.region.json-')
-
 def _check_workplace(work):
     "`OutputError` where the place of a job holds what no job leaves"
     def bad(found):
         raise OutputError(work, found, 'room for the job: nothing, or what a killed job left',
-            'Move it away, or choose another place.')
+                          'Move it away, or choose another place.')
     if work.is_symlink() or work.is_file(): bad('a file or a link')
     if not work.is_dir(): return
-    files = list(work.iterdir())
-    strange = sorted(f.name for f in files if not (f.is_file() and _job_file(f)))
+    names = sorted(f.name for f in work.iterdir())
+    strange = [f for f in names if f not in {o.name for o in _job_files(work)}]
     if strange: bad(', '.join(strange[:3]))
-    if (work/'meta.json').is_file() and not (work/'lock').is_file(): bad('a finished region')
-    if files and not any((work/f).is_file() for f in ('lock','region.json')):
-        bad(', '.join(sorted(f.name for f in files)[:3]))
+    if 'meta.json' in names and 'lock' not in names: bad('a finished region')
+    if names and not {'lock','region.json'} & set(names): bad(', '.join(names[:3]))
 
 def _empty(p):
-    opt = p.scale(np.empty((0,3,p.size,p.size), p.opt[0].dtype))
-    return opt,_packed(np.empty((0,sum(len(l.bands) for l in p.sar),p.size,p.size), p.sar[0].dtype))
+    "Arrays of no patch, {name: [0,C,size,size]}"
+    def none(layers, pack): return pack(np.empty((0,sum(len(l.bands) for l in layers),p.size,p.size), layers[0].dtype))
+    out = dict(opt=none(p.opt, p.scale), sar=none(p.sar, _packed))
+    for k,layers in p.more.items():
+        there = np.zeros(0, bool)
+        out |= {k:none(layers, lambda x: _further(x, layers, there)), f'{k}-present':there}
+    return out
 
 # %% ../nbs/49_regions.ipynb #1f828d00
 def _rows(p, rows):
@@ -186,77 +218,82 @@ def _rows(p, rows):
     t['id'] = [f'{p.name}-r{r:05}c{c:05}' for r,c in zip(t.row, t.col)]
     t['x'],t['y'] = p.grid.transform*(t.col.to_numpy(), t.row.to_numpy())
     if p.labels: t['label'] = [p.labels.classes[k] if s >= p.purity else None for k,s in zip(t.label, t.purity)]
-    return t.reindex(columns=_COLUMNS).to_csv(header=False, index=False, lineterminator='\n',
-        float_format='%.10g').encode()
+    text = t.reindex(columns=_COLUMNS).to_csv(header=False, index=False, lineterminator='\n', float_format='%.10g')
+    return text.encode()
 
 def _advance(work, state, p, strip):
     "Append one strip, then note it"
-    opt,sar,rows,skipped = _cut(p, *strip)
-    for f,data in (('opt.npy', opt.data), ('sar.npy', sar.data), ('manifest.csv', _rows(p, rows))):
+    arrays,rows,skipped = _cut(p, *strip)
+    for f,data in (*((f'{k}.npy', a.data) for k,a in arrays.items()), ('manifest.csv', _rows(p, rows))):
         _append(work/f, data)
         state['sizes'][f] = (work/f).stat().st_size
-    state['strips'] = state['strips']+1
-    state['patches'] = state['patches']+len(opt)
+    state['strips'] += 1
+    state['patches'] += len(arrays['opt'])
     state['skipped'] = {k:v + state['skipped'].get(k, 0) for k,v in skipped.items()}
     write_json(work/'region.json', state)
 
 # %% ../nbs/49_regions.ipynb #abf819a2
-def _entry(path): # what `digest` makes of the array in a file
-    a = np.load(path, mmap_mode='r')
+def _hash(path): # what `array_digest` makes of the array in a file
+    start = np.load(path, mmap_mode='r').offset
     with open(path, 'rb') as f:
-        f.seek(a.offset)
-        return ['array', a.dtype.str, list(a.shape),
-            hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=16)).hexdigest()]
+        f.seek(start)
+        return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
-def _finish(work, state, p, classes, **about):
-    "Put headers right and write what makes the folder a `PairedScenes`"
+def _table(work):
     import pandas as pd
-    t = pd.read_csv(work/'manifest.csv', dtype={'id':str, 'label':str}, keep_default_na=False,
-        na_values={k:[''] for k in _COLUMNS if k not in ('id','label')})
-    for name,a in zip(('opt','sar'), _empty(p)): _header(work/f'{name}.npy', len(t), a.shape[1:], a.dtype)
+    empty = {k:[''] for k in _COLUMNS if k not in ('id','label')}
+    return pd.read_csv(work/'manifest.csv', dtype={'id':str, 'label':str}, keep_default_na=False, na_values=empty)
+
+def _finish(work, state, p, classes, inputs): # inputs: modality -> `Input`
+    "Put headers right and write what makes the folder `Scenes`"
+    t = _table(work)
+    for k,a in _empty(p).items(): _header(work/f'{k}.npy', len(t), a.shape[1:], a.dtype)
     if p.clouds:
-        np.save(work/'cover.npy', t.cover.to_numpy(np.float32)); np.save(work/'kind.npy', t.kind.to_numpy(np.uint8))
+        np.save(work/'cover.npy', t.cover.to_numpy(np.float32))
+        np.save(work/'kind.npy', t.kind.to_numpy(np.uint8))
     arrays = {f.stem:np.load(f, mmap_mode='r') for f in work.glob('*.npy')}
+    modalities = {k:Modality(arrays.pop(k), i.bands, i.units, i.sensor, present=_present(work, k, arrays))
+                  for k,i in inputs.items()}
     number = {c:i for i,c in enumerate(classes)}
-    groups = [f'{p.name}-b{r//p.block}.{c//p.block}' for r,c in zip(t.row, t.col)] if p.block else None
-    s = PairedScenes(**arrays, labels=[number.get(c, -1) for c in t.label], classes=classes, ids=t.id.tolist(),
-        groups=groups, crs=p.grid.crs.to_string(), transform=tuple(p.grid.transform)[:6], **about)
-    rest = {k:v for k,v in s._content().items() if k not in arrays}
-    fingerprint = digest({**rest, **{k:_entry(work/f'{k}.npy') for k in arrays}})
-    write_json(work/'meta.json', set_meta(s, arrays, {f.name:f.stat().st_size for f in work.glob('*.npy')},
-        fingerprint))
+    s = Scenes(modalities, [number.get(c, -1) for c in t.label], classes, t.id.tolist(),
+        groups=[f'{p.name}-b{r//p.block}.{c//p.block}' for r,c in zip(t.row, t.col)] if p.block else None,
+        crs=p.grid.crs.to_string(), transform=tuple(p.grid.transform)[:6], **arrays)
+    for k,a in arrays_of(s).items(): _facts(a)[array_digest] = _hash(work/f'{k}.npy')
+    write_json(work/'meta.json', set_meta(s, {f'{k}.npy':(work/f'{k}.npy').stat().st_size for k in arrays_of(s)},
+                                          s.fingerprint))
+
+# %% ../nbs/49_regions.ipynb #df7705f6
+def _present(work, name, arrays):
+    "Which patches have a modality; None, and no file, where all do"
+    there = arrays.pop(f'{name}-present', None)
+    if there is None or not there.all(): return there
+    (work/f'{name}-present.npy').unlink()
 
 # %% ../nbs/49_regions.ipynb #8fe5657d
 def _check_cut(size, stride, block, max_invalid, purity, min_cover, resolution, strip):
-    for k,v,lo in (('size', size, 8), ('stride', stride, 1), ('strip', strip, 1), ('block', block, 0)):
-        if not (isinstance(v, Integral) and lo <= v):
-            raise OptionError(k, repr(v), f'a whole number of pixels, at least {lo}', f'Pass {k}=64.')
+    for k,v,least in (('size', size, 8), ('stride', stride, 1), ('strip', strip, 1), ('block', block, 0)):
+        check_whole(k, v, least)
     if stride > 16*size:
         raise OptionError('stride', stride, f'at most {16*size}, sixteen patches', 'Pass a smaller stride.')
     if block and block < size:
         raise OptionError('block', block, f'at least the size of a patch ({size})', 'Pass block=0 for no groups.')
-    for k,v in (('max_invalid', max_invalid), ('purity', purity), ('min_cover', min_cover)):
-        if not (isinstance(v, Real) and 0 <= v <= 1):
-            raise OptionError(k, repr(v), 'a share between 0 and 1', f'Pass {k}=0.5 for one half.')
-    if not (isinstance(resolution, Real) and .1 <= resolution < 1e5):
-        raise OptionError('resolution', repr(resolution), 'metres a pixel, at least 0.1', 'Pass resolution=10.')
+    for k,v in (('max_invalid', max_invalid), ('purity', purity), ('min_cover', min_cover)): check_real(k, v, 0, 1)
+    check_real('resolution', resolution, .1, 1e5)
 
 def _check_names(classes, threshold):
     "Names as a list or {code: name}"
-    if not (threshold is None or isinstance(threshold, Real) and not isinstance(threshold, bool)
-            and 0 < threshold < math.inf):
-        raise OptionError('cloud_threshold', repr(threshold), 'a number above 0',
-            'Pass cloud_threshold=40 for a probability of 40 % and above.')
+    if threshold is not None: check_real('cloud_threshold', threshold, above=0)
     if isinstance(classes, str): classes = [classes]
     table = classes if isinstance(classes, dict) else dict(enumerate(classes or ()))
     if not all(isinstance(k, Integral) and isinstance(v, str) and v for k,v in table.items()):
         raise OptionError('classes', classes, 'names, or {code: name}, codes being whole numbers',
-            "Pass classes={10:'lake', 20:'wood'}.")
+                          "Pass classes={10:'lake', 20:'wood'}.")
     if not isinstance(classes, dict) and len(set(table.values())) < len(table):
         raise OptionError('classes', classes, 'each name once',
             "Pass classes=('lake','wood'), or {10:'lake', 20:'lake'} for two codes of one class.")
     return classes
 
+# %% ../nbs/49_regions.ipynb #778e69c1
 _VECTORS = {'.shp':'an ESRI Shapefile', '.kml':'KML', '.kmz':'zipped KML', '.gml':'GML', '.fgb':'FlatGeobuf',
     '.topojson':'TopoJSON', '.gdb':'a file geodatabase', '.parquet':'GeoParquet', '.gpx':'GPX', '.dxf':'DXF'}
 
@@ -267,67 +304,85 @@ def _check_labels(labels):
             'polygons as GeoJSON or GeoPackage (.geojson, .json, .gpkg), or a raster of codes',
             f'Convert it: ogr2ogr {labels.stem}.gpkg {labels.name}, or export it from QGIS.')
 
-def _check_swapped(path, layers, height, named):
-    "Refuse VV that is weaker than VH; where the bands have names, by 2 dB"
+# %% ../nbs/49_regions.ipynb #06d6ccb0
+def _check_swapped(path, layers, height, pols, named):
+    "Refuse what is kept that is weaker than what is turned around; where the bands have names, by 2 dB"
     rows = np.linspace(0, height-1, 16).astype(int)
     x = np.concatenate([_read(layers, t, 1)[0].reshape(2, -1) for t in rows], 1)
-    vv,vh = np.nanmedian(x, 1) if np.isfinite(x).any() else (1,0)
-    if vh - vv <= 2*named: return
+    kept,turned = np.nanmedian(x, 1) if np.isfinite(x).any() else (1,0)
+    if turned - kept <= 2*named: return
+    a,b = pols
     if named:
-        raise PairError(path, f'a band named VV that is {vh-vv:.1f} dB weaker than VH', 'VH, which is weaker',
+        raise PairError(path, f'a band named {a} that is {turned-kept:.1f} dB weaker than {b}', f'{b}, which is weaker',
             'Correct the names of the bands, or repeat them as pols= if they are right.')
-    raise PairError(path, f'a first band that is {vh-vv:.1f} weaker than the second', 'VV, then VH, which is weaker',
-        "Pass pols=('VH','VV'), or pols=('VV','VH') if this is right.")
+    raise PairError(path, f'a first band that is {turned-kept:.1f} weaker than the second',
+        f'{a}, then {b}, which is weaker', f'Pass pols={(b,a)}, or pols={(a,b)} if this is right.')
 
 # %% ../nbs/49_regions.ipynb #3f8aa9f1
-def _plan(o, r, labels, cloud_mask, cloud_threshold, cloud_scheme, classes, attribute, resolution, resampling, **cut):
-    "Lay everything on the grid that all inputs share"
+def _radar_layers(r, grid, resampling):
+    "Layers of a radar scene, whose polarisations are in the order that they say"
+    layers = _layers(r, grid, resampling=resampling, units=None if r.units == 'stretch8' else r.units)
+    if r.pols in CROSSED and not r.told and r.units != 'stretch8':
+        _check_swapped(r.files[0][0], layers, grid.height, r.pols, r.named)
+    return layers
+
+def _label_source(labels, grid, classes, attribute):
+    if labels is None: return None
+    if labels.suffix.lower() not in ('.geojson','.json','.gpkg'): return Codes(labels, grid, classes)
+    if isinstance(classes, dict):
+        raise OptionError('classes', classes, 'names, since polygons carry no codes',
+                          f'Pass classes={list(classes.values())}.')
+    return Polygons(labels, grid, attribute, classes)
+
+# %% ../nbs/49_regions.ipynb #fca70e10
+def _plan(o, r, further, labels, cloud_mask, cloud_threshold, cloud_scheme, classes, attribute, resolution, resampling,
+          **cut):
+    "Lay everything on the grid that the optical and the radar scene share"
     with _placed(o.files[0][0]) as d: grid = metric_grid(d, resolution)
     for f in dict.fromkeys(f for f,_ in o.files + r.files):
         with _placed(f) as d: grid = _overlap(f, d, grid)
     if min(grid.height, grid.width) < cut['size']:
         raise ShapeError('overlap of s1 and s2', f'{grid.height}×{grid.width} pixels',
             f'room for one patch of {cut["size"]}×{cut["size"]}', 'Give larger scenes, or smaller patches.')
-    opt = _layers(o, grid, resampling=resampling)
-    sar = _layers(r, grid, resampling=resampling, units=None if r.units == 'stretch8' else r.units)
-    if len(r.pols) == 2 and not r.told and r.units != 'stretch8':
-        _check_swapped(r.files[0][0], sar, grid.height, r.named)
-    vector = labels is not None and labels.suffix.lower() in ('.geojson','.json','.gpkg')
-    if vector and isinstance(classes, dict):
-        raise OptionError('classes', classes, 'names, since polygons carry no codes',
-            f'Pass classes={list(classes.values())}.')
-    lab = None if labels is None else Polygons(labels, grid, attribute, classes) if vector else Codes(labels, grid,
-        classes)
+    opt,sar = _layers(o, grid, resampling=resampling),_radar_layers(r, grid, resampling)
+    more = {}
+    for k,source in further.items():
+        for f,_ in source.files:
+            with _placed(f) as d: _overlap(f, d, grid)
+        if isinstance(source, Radar): more[k] = _radar_layers(source, grid, resampling)
+        else: more[k] = _layers(source, grid, resampling=resampling, units='m')
     clouds = None if cloud_mask is None else CloudMask(cloud_mask, grid, cloud_threshold, cloud_scheme)
-    return Plan(grid, opt, sar, scale=o.scale, labels=lab, clouds=clouds, **cut)
+    return Plan(grid, opt, sar, scale=o.scale, labels=_label_source(labels, grid, classes, attribute), clouds=clouds,
+                more=more, **cut)
 
 # %% ../nbs/49_regions.ipynb #b09fba6c
 def _kept(out, key, overwrite):
     "The finished result of this very job, if there is one; `OutputError` where something else is in the way"
+    def bad(found, want, do='Choose another place.'): raise OutputError(out, found, want, do)
     if out.is_symlink() and not out.exists():
-        raise OutputError(out, 'a link that leads nowhere', 'a new folder', 'Remove it, or choose another place.')
+        bad('a link that leads nowhere', 'a new folder', 'Remove it, or choose another place.')
     if not out.exists() or (out.is_dir() and not any(out.iterdir())): return
     note = out/'region.json'
     if _note(note).get('key') == key and (out/'meta.json').is_file(): return _opened(out)
-    if not note.is_file():
-        raise OutputError(out, 'something that is no region', 'a new folder', 'Choose another place.')
-    _check_free(out, _FILES)
+    if not note.is_file(): bad('something that is no region', 'a new folder')
+    _check_free(out, tuple(_own_files(out)))
     if not overwrite:
-        raise OutputError(out, 'pairs cut from other files or with other arguments', 'a new folder, or the same job',
+        bad('pairs cut from other files or with other arguments', 'a new folder, or the same job',
             'Choose another place, or pass overwrite=True.')
 
 def _opened(out):
     skipped = _note(out/'region.json').get('skipped')
     if not isinstance(skipped, dict):
         raise StoreError(out/'region.json', 'no counts of what was skipped', 'the note of a region',
-            'Cut it again with overwrite=True.')
-    return PairedScenes.load(out).noted(skipped=skipped)
+                         'Cut it again with overwrite=True.')
+    return Scenes.load(out).noted(skipped=skipped)
 
 def _stamp(f):
     try: s = Path(f).stat()
     except OSError as e: raise UnreadableFile(f, e.strerror, 'a file', 'Check the path.') from e
     return [Path(f).name, s.st_size, s.st_mtime_ns]
 
+# %% ../nbs/49_regions.ipynb #bce24ffa
 @contextlib.contextmanager
 def _workplace(out):
     work = out.with_name(out.name + '.part')
@@ -347,20 +402,19 @@ def _workplace(out):
 def _clear(work):
     "Remove a job's own files, and its folder if nothing else is in it"
     if not work.is_dir() or work.is_symlink(): return
-    for f in work.iterdir():
-        if f.is_file() and _job_file(f): f.unlink(missing_ok=True)
+    for f in _job_files(work): f.unlink(missing_ok=True)
     with contextlib.suppress(OSError): work.rmdir()
 
 def _into_place(work, out):
     "Make the finished work the result; one that is replaced goes once its successor is on the disk"
     _sync(work)
-    if out.exists(): _check_free(out, _FILES)
+    if out.exists(): _check_free(out, tuple(_own_files(out)))
     _exchanged(work, out)
     (out/'lock').unlink(missing_ok=True) # up to here it says that the work is a job's
     _sync_folder(out.parent)
 
 # %% ../nbs/49_regions.ipynb #7e45e3f4
-def _work(out, key, overwrite, progress, plan, about):
+def _work(out, key, overwrite, progress, plan, inputs):
     "Do a job from wherever it stands, and put the result in its place"
     import rasterio
     from tqdm.auto import tqdm
@@ -370,18 +424,19 @@ def _work(out, key, overwrite, progress, plan, about):
             return kept
         p = plan()
         state = _begin(work, key, p)
-        for s in tqdm(p.strips[state['strips']:], desc='cutting', unit='strip', disable=not progress, leave=False):
+        strips = p.strips[state['strips']:]
+        for s in tqdm(strips, desc='cutting', unit='strip', disable=not progress, leave=False):
             _advance(work, state, p, s)
         if not state['patches']:
-            raise PairError(out.name, f'{p.shape[0]*p.shape[1]} windows, all skipped: {state["skipped"]}',
+            raise PairError(out.name, f'{math.prod(p.shape)} windows, all skipped: {state["skipped"]}',
                 'windows with data in both scenes',
                 'Look at both scenes in a viewer, or accept holes with max_invalid=0.1.')
-        _finish(work, state, p, p.labels.classes if p.labels else (), **about)
+        _finish(work, state, p, p.labels.classes if p.labels else (), inputs)
         _into_place(work, out)
     return _opened(out)
 
 # %% ../nbs/49_regions.ipynb #c1fc9400
-def region(s1, # Sentinel-1, calibrated and terrain-corrected: GeoTIFF (VV, VH, or one), or a file for each polarisation (sequence or dictionary)
+def region(s1, # Sentinel-1, calibrated and terrain-corrected: GeoTIFF, or a file for each polarisation (sequence or dictionary)
            s2, # Sentinel-2 L2A: GeoTIFF (RGB, 12 or 13 bands), band files (sequence or dictionary), or a .SAFE folder
            labels=None, # polygons (.geojson, .json, .gpkg), or a raster of codes
            out=None, # folder to write; None takes one in the store
@@ -405,8 +460,11 @@ def region(s1, # Sentinel-1, calibrated and terrain-corrected: GeoTIFF (VV, VH, 
            resampling='bilinear', # rasterio's name
            strip=4<<20, # pixels held at once
            overwrite=False, # replace other pairs at `out`
-           progress=True # show a bar
-          ) -> PairedScenes: # memory maps; `skipped` counts windows by reason
+           progress=True, # show a bar
+           bands=RGB, # names of optical bands to take, or 'all' that are there
+           height=None, # a height model in m, as modality `height`; a patch may lack it
+           more=None # {name: files as for s1} of further radar scenes, of another orbit for instance; a patch may lack them
+          ) -> Scenes: # memory maps of `opt`, `sar` and more; `skipped` counts windows by reason
     "Cut two scenes into labelled, co-registered pairs"
     stride = size if stride is None else stride
     block = 8*size if block is None else block
@@ -416,25 +474,49 @@ def region(s1, # Sentinel-1, calibrated and terrain-corrected: GeoTIFF (VV, VH, 
     _check_cut(**cut, resolution=resolution, strip=strip)
     _check_labels(labels)
     _cloud_table(cloud_scheme)
-    s1_nodata,s2_nodata = _nodata_of(nodata)
-    o = optical(s2, order, offset, opt_units, s2_nodata)
-    r = radar(s1, pols, sar_units, s1_nodata)
+    fills = _nodata_of(nodata)
+    o = optical(s2, order, offset, opt_units, fills[1], band_names(bands))
+    r = radar(s1, pols, sar_units, fills[0])
+    further = _further_sources(height, more, fills[0])
     if cloud_mask is None: cloud_mask,cloud_scheme = o.scl,cloud_scheme or (o.scl and 'scl')
+    _without_effect(labels, cloud_mask, classes, cloud_threshold, cloud_scheme)
     own = as_path(s2).stem if isinstance(s2, (str,Path)) else o.files[0][0].stem
     cut['name'] = re.sub(r'^\.+|[^\w.]+', '_', str(name or own))[:120] # a leading dot would hide the files
-    _without_effect(labels, cloud_mask, classes, cloud_threshold, cloud_scheme)
-    inputs = [f for f,_ in o.files + r.files] + [f for f in (labels, cloud_mask) if f is not None]
     args = dict(resolution=resolution, resampling=resampling, classes=classes, attribute=attribute,
-        cloud_threshold=cloud_threshold, cloud_scheme=cloud_scheme, strip=strip)
-    said = dict(opt=[b for _,b in o.files], units=o.units, offset=o.offset, white=o.white, sar=[b for _,b in r.files],
-        pols=r.pols, sar_units=r.units, nodata=[repr(v) for v in (s1_nodata, s2_nodata)])
-    key = digest(dict(version=2, **cut, **{**args, 'cloud_scheme':repr(cloud_scheme)}, **said,
-        inputs=[_stamp(f) for f in inputs]))
+                cloud_threshold=cloud_threshold, cloud_scheme=cloud_scheme, strip=strip)
+    key = _key(o, r, further, fills, [f for f in (labels, cloud_mask) if f is not None], {**cut, **args})
     out = as_path(out) if out else store_home()/'regions'/key[:16]
-    about = dict(pols=r.pols, sar_units='stretch8' if r.units == 'stretch8' else 'dB')
-    def plan(): return _plan(o, r, labels, cloud_mask, **args, **cut)
-    return _complete(_kept(out, key, overwrite) or _work(out, key, overwrite, progress, plan, about))
+    def plan(): return _plan(o, r, further, labels, cloud_mask, **args, **cut)
+    return _complete(_kept(out, key, overwrite) or _work(out, key, overwrite, progress, plan, _inputs(o, r, further)))
 
+# %% ../nbs/49_regions.ipynb #2b1edc24
+def _further_sources(height, more, nodata):
+    "{name: `Heights` or `Radar`} of modalities that a patch may lack"
+    more = dict(more or {})
+    for k in more:
+        if not (isinstance(k, str) and k.isidentifier()) or k in (OPT,SAR,'height',*PER_SAMPLE):
+            raise OptionError('more', repr(k), 'a name like those of variables, and of no other modality',
+                              "Pass for instance more={'descending':file}.")
+    out = {} if height is None else dict(height=heights(height))
+    return out | {k:radar(f, nodata=nodata) for k,f in more.items()}
+
+def _inputs(o, r, further):
+    "{modality: `Input`} of what is cut"
+    def of_radar(r): return Input('radar', r.pols, 'stretch8' if r.units == 'stretch8' else 'dB')
+    out = {OPT:Input('optical', o.names, 'rgb8' if o.units == 'optical8' else 'reflectance'), SAR:of_radar(r)}
+    return out | {k:of_radar(s) if isinstance(s, Radar) else Input('height', ('height',), 'm') for k,s in further.items()}
+
+def _key(o, r, further, nodata, files, args):
+    "The hash of all arguments and of each input's name, size and time of change"
+    said = dict(opt=[b for _,b in o.files], units=o.units, offset=o.offset, white=o.white, sar=[b for _,b in r.files],
+                pols=r.pols, sar_units=r.units, nodata=[repr(v) for v in nodata])
+    if o.names != RGB: said['bands'] = o.names
+    if further: said['more'] = [[k, s.units, s.files[0][1], getattr(s, 'pols', ())] for k,s in further.items()]
+    inputs = [f for s in (o, r) for f,_ in s.files] + files + [f for s in further.values() for f,_ in s.files]
+    return digest(dict(version=2, **{**args, 'cloud_scheme':repr(args['cloud_scheme'])}, **said,
+                       inputs=[_stamp(f) for f in inputs]))
+
+# %% ../nbs/49_regions.ipynb #bdb8c469
 def _without_effect(labels, cloud_mask, classes, cloud_threshold, cloud_scheme):
     "Refuse what would play no part"
     if labels is None and classes:
@@ -500,6 +582,7 @@ def _patch_names(pairs):
         raise OptionError('ids', 'some that are the same as names of files', 'ids that differ', 'Rename them.')
     return names
 
+# %% ../nbs/49_regions.ipynb #70179dc4
 def _written(folder):
     "The files that an earlier call wrote; none where its note is missing"
     names = _note(folder/'patches.json').get('files')
@@ -508,18 +591,18 @@ def _written(folder):
 def write_patches(pairs, # of `region`
                   folder, # to write; replaced where it holds what an earlier call wrote and nothing else
                   progress=True) -> Path:
-    "Georeferenced GeoTIFFs `opt/<class>/<id>.tif` and `sar/<class>/<id>.tif`"
+    "Georeferenced GeoTIFFs `<modality>/<class>/<id>.tif`, with the names of their bands"
     from tqdm.auto import tqdm
     from affine import Affine
-    at = corners(pairs)
-    T = Affine(*pairs.transform)
-    names = _patch_names(pairs)
-    folder = as_path(folder)
+    at,T,names = corners(pairs),Affine(*pairs.transform),_patch_names(pairs)
+    folder,files = as_path(folder),[]
     with atomic_folder(folder, ours=_written) as tmp:
         for i in tqdm(range(len(pairs)), desc='writing', disable=not progress, leave=False):
-            place = dict(crs=pairs.crs, transform=T*Affine.translation(*at[i][::-1]), compress='deflate')
-            write_image(tmp/'opt'/f'{names[i]}.tif', pairs.opt[i], **place)
-            write_image(tmp/'sar'/f'{names[i]}.tif',
-                pairs.sar[i].astype(np.float32) if pairs.sar.dtype == np.float16 else pairs.sar[i], **place)
-        write_json(tmp/'patches.json', dict(files=[f'{m}/{n}.tif' for n in names for m in ('opt','sar')]))
+            place = T*Affine.translation(*at[i][::-1])
+            for k,m in pairs.modalities.items():
+                if m.present is not None and not m.present[i]: continue
+                x = m.values[i].astype(np.float32) if m.values.dtype == np.float16 else m.values[i]
+                files.append(f'{k}/{names[i]}.tif')
+                write_raster(tmp/files[-1], x, pairs.crs, place, names=m.bands)
+        write_json(tmp/'patches.json', dict(files=files))
     return folder

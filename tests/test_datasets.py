@@ -141,7 +141,7 @@ APPLIED = {
 def test_what_is_said_is_applied(tmp_path, what):
     kind,change,said,args = APPLIED[what]
     p = load(pairs(tmp_path, kind, change, **said), **args)
-    assert p.skipped == {} and p.pols == ('VV','VH') and p.opt_units == 'reflectance'
+    assert p.skipped == {} and p['sar'].bands == ('VV','VH') and p['opt'].units == 'reflectance'
     assert np.abs(p.opt.astype(int) - PLAIN['opt']).max() <= 1 and np.abs(p.sar - PLAIN['sar']).max() < .01
 
 @pytest.mark.parametrize('args, error', [
@@ -175,7 +175,7 @@ def test_names_contradict_pols(tmp_path):
         load(pairs(tmp_path/'a', 'sar', lambda x: x[::-1], names=('VH','VV')), pols=('VV','VH'))
     with pytest.raises(ShapeError, match='bands named VV'):
         load(pairs(tmp_path/'b', 'sar', lambda x: x[:1], names=('VV',)), pols='VH')
-    assert load(tmp_path/'b').pols == ('VV',)
+    assert load(tmp_path/'b')['sar'].bands == ('VV',)
 
 def test_mixed_files_are_named(tmp_path):
     with pytest.raises(ShapeError, match='sar/a/0.tif: found uint8'):
@@ -310,7 +310,7 @@ def test_transparency_is_no_polarisation(tmp_path):
             (tmp_path/'sar'/c).mkdir(parents=True, exist_ok=True)
             Image.fromarray(a).convert('LA').save(tmp_path/'sar'/c/f'{i}.png')
     p = load(tmp_path, pols='VH')
-    assert p.sar.shape == (4,1,N,N) and p.sar_units == 'stretch8'
+    assert p.sar.shape == (4,1,N,N) and p['sar'].units == 'stretch8'
 
 # --- kept sets ------------------------------------------------------------------------------------------------
 def triplets(root, kind=None, change=lambda x: x, **said):
