@@ -88,7 +88,9 @@ def _pick(name, f, read): # read: from a description to a name
     "(path, number) of the band that is meant by a name, in a file or (file, number)"
     f,number = _file(f)
     f = as_path(f)
-    with open_raster(f) as d: n,names = d.count,[read(t) for t in d.descriptions]
+    with open_raster(f) as d:
+        n = d.count
+        names = [read(t) for t in d.descriptions]
     if n == 1 and names[0] is None: names = [read(f.stem)]
     if number is None and n > 1:
         if names.count(name) != 1:
@@ -194,14 +196,18 @@ def _fits(d, kind):
     "Whether the numbers that were described as a kind can be of it"
     lo,hi = d.range
     whole = 'int' in d.dtype
-    if kind.startswith('sar') and d.scale: lo,hi,whole = (lo + d.offset)/d.scale,(hi + d.offset)/d.scale,False
+    if kind.startswith('sar') and d.scale:
+        lo = (lo + d.offset)/d.scale
+        hi = (hi + d.offset)/d.scale
+        whole = False
     if kind == 'optical8': return 0 <= lo and hi <= 255
     if kind == 'reflectance01': return not whole and hi <= 10
     if kind == 'reflectance':
         white = (hi + (d.offset or 0))/(d.scale or 1)
         return d.dtype not in ('uint8','int8') and white <= 2.5 and (whole or hi > 10)
     if kind == 'sar_stretch8': return d.dtype == 'uint8' and not d.scale
-    return lo < 0 and hi < 60 if kind == 'sar_db' else not whole and hi < (1e3 if kind == 'sar_linear' else 50)
+    if kind == 'sar_db': return lo < 0 and hi < 60
+    return not whole and hi < dict(sar_linear=1e3, sar_amplitude=50)[kind]
 
 def _described(f, name, nodata, told, do):
     "A raster under a name, as the kind that the caller says; `UnitsError` where its numbers can't be that"
@@ -304,7 +310,9 @@ class Radar:
 def _sar_file(path, pols):
     "[(path, band)], [name] of one file"
     path = as_path(path)
-    with open_raster(path) as d: n,names = d.count,[_polarisation(t) for t in d.descriptions]
+    with open_raster(path) as d:
+        n = d.count
+        names = [_polarisation(t) for t in d.descriptions]
     if not any(names): names = [_polarisation(p) for p in _name_order(path.stem, n) or [None]*n]
     at = [i for i,p in enumerate(names) if p] or list(range(n))
     have = {names[i] for i in at}
@@ -317,6 +325,7 @@ def _sar_file(path, pols):
                          'Extract the bands of backscatter: gdal_translate -b 1 -b 2.')
     return [(path, i+1) for i in at],have
 
+# %% ../nbs/47_bands.ipynb #ef481c15
 def _sar_files(s1, pols):
     "[(path, band)], [name or None] of the bands"
     if isinstance(s1, (list,tuple)) and len(s1) == 1: s1 = s1[0]

@@ -107,7 +107,8 @@ def _views(s, i):
             if m.clear is not None: out.append(('clear', _visible(m, m.clear[i]), (0,1)))
         else:
             unit = '8 bits' if m.units == 'stretch8' else m.units
-            out += [(f'{b}, {unit}', np.float32(x), _RANGES.get(m.units, (None,None))) for b,x in zip(m.bands, m.values[i])]
+            out += [(f'{b}, {unit}', np.float32(x), _RANGES.get(m.units, (None,None))) for b,
+                x in zip(m.bands, m.values[i])]
         if m.clouded and s.alpha is not None: out.append(('opacity', s.alpha[i], (0,255)))
     return out
 
@@ -194,9 +195,11 @@ def _clipped(l, limits):
 
 def _one_grid(first, *rest):
     "`PairError` where layers of one patch don't lie on one grid"
-    (h,w),(crs,t) = first.x.shape[1:],first.at
+    (h,w) = first.x.shape[1:]
+    (crs,t) = first.at
     for l in rest:
-        (i,j),(other,u) = l.x.shape[1:],l.at
+        (i,j) = l.x.shape[1:]
+        (other,u) = l.at
         if (h,w) != (i,j):
             raise PairError(l.path, f'{i}×{j} pixels', f'{h}×{w}, as in {first.path.name}',
                             'Leave the patch out, or download it again.')
@@ -206,9 +209,12 @@ def _one_grid(first, *rest):
 
 def _cells(x, size):
     "Windows of a patch, row by row: [C,H,W] -> [n,C,size,size]"
-    c,h,w = x.shape[0],x.shape[1]//size,x.shape[2]//size
+    c = x.shape[0]
+    h = x.shape[1]//size
+    w = x.shape[2]//size
     if not h*w:
-        raise ShapeError('size', f'{x.shape[1]}×{x.shape[2]} pixels', f'at least {size}×{size}', 'Pass a smaller size=.')
+        raise ShapeError('size', f'{x.shape[1]}×{x.shape[2]} pixels', f'at least {size}×{size}',
+            'Pass a smaller size=.')
     return x[:,:h*size,:w*size].reshape(c,h,size,w,size).transpose(1,3,0,2,4).reshape(-1,c,size,size)
 
 # %% ../nbs/45_datasets.ipynb #39213019
@@ -393,7 +399,8 @@ def sen12ms_cloud(root, # folder of SEN12MS, or of the paper's class folders `op
                  ) -> Scenes: # `opt` uint16, `sar` float16 dB, `groups` scenes; with `skipped` and `report`
     "SEN12MS under clouds: a stand-in for the paper's SEN12MS Cloud; or that set itself in the assumed layout"
     check_option('on_bad', on_bad, ('skip','error'))
-    root,bands = as_path(root),band_names(bands)
+    root = as_path(root)
+    bands = band_names(bands)
     purity = check_real('purity', purity, above=0, most=1)
     if per_class is not None: check_whole('per_class', per_class, 1)
     spec = _cloud_spec(clouds, bank)
@@ -476,7 +483,8 @@ def sen12ms_cr(root, # folder of SEN12MS-CR, or flat folders s1, s2 and s2_cloud
               ) -> Scenes: # `opt` cloudy uint16, `clear`, `alpha` estimated, labels −1; with `skipped` and `report`
     "SEN12MS-CR: truly cloudy, clear and SAR images together, without labels"
     check_option('on_bad', on_bad, ('skip','error'))
-    root,how = as_path(root),dict(size=_check_size(size, 256), bands=band_names(bands))
+    root = as_path(root)
+    how = dict(size=_check_size(size, 256), bands=band_names(bands))
     def build(files, twice): return _sen12ms_cr(root, files, twice, on_bad=on_bad, args=(n_workers, progress), **how)
     p,n = _from_patches('SEN12MS-CR', root, ('s1','s2','s2_cloudy'), only, limit, cache, on_bad, how, build)
     counts = dict(triplets=len({i.split('_r')[0] for i in p.ids}), left_out=len(p.skipped))
@@ -493,7 +501,8 @@ def _pair_folders(path):
     found = [pair for pair in both if all(pair)]
     if not found:
         raise PairError(path, 'no folders of cloudy and clear pictures',
-            f'one of {", ".join(CLOUDY)} beside one of {", ".join(CLOUDLESS)}', 'Name the two folders cloudy and clear.')
+            f'one of {", ".join(CLOUDY)} beside one of {", ".join(CLOUDLESS)}',
+            'Name the two folders cloudy and clear.')
     return found
 
 def _pictures(path):
@@ -523,7 +532,8 @@ def cloud_pairs(path, # folder with `cloudy` and `clear`, or with such folders i
                ) -> tuple: # cloudy and clear pictures, each [N,3,H,W], uint8 or uint16 reflectance·10⁴
     "Pictures with and without clouds, in the order of their names"
     check_option('on_bad', on_bad, ('skip','error'))
-    size,path = _check_size(size),as_path(path)
+    size = _check_size(size)
+    path = as_path(path)
     files = _pictures(path)
     lone = {n:PairError(*f.values(), 'no partner', 'a cloudy and a clear picture of one name',
                         'Bring the other, or leave it out.') for n,f in files.items() if len(f) == 1}
@@ -538,6 +548,7 @@ def _scenes_of(**seasons): return tuple(f'ROIs{k[1:]}_{n}' for k,v in seasons.it
 
 SEN12MS_HOLD_OUT = _scenes_of(_1158_spring='63 146 97 124 15 17', _1868_summer='43 131 19 104 72 15 79',
     _1970_fall='120 39 144 35 61 47 30 141', _2017_winter='64 146 32 107 135')
-SEN12MS_CR_VAL = _scenes_of(_1158_spring='17', _1868_summer='17 19 80 127', _1970_fall='65', _2017_winter='22 84 107 130')
+SEN12MS_CR_VAL = _scenes_of(_1158_spring='17', _1868_summer='17 19 80 127', _1970_fall='65',
+    _2017_winter='22 84 107 130')
 SEN12MS_CR_TEST = _scenes_of(_1158_spring='31 44 106 123 140', _1868_summer='73 119', _1970_fall='139',
     _2017_winter='63 108')

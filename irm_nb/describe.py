@@ -132,7 +132,7 @@ class _Look:
 
 # %% ../nbs/41_describe.ipynb #9752b86b
 @patch
-def filled(self:_Look, fill): # the rule by which fill is set aside
+def set_aside(self:_Look, fill): # the rule by which fill is set aside
     "The same evidence with the statistics of what is data"
     l = copy.copy(self)
     good = fill.valid(l.raw, l.masks)
@@ -168,7 +168,9 @@ def _coherent(x, valid): # [K,h,w] each
     "Few values, mostly equal neighbours, and no likeness between unequal ones"
     v,n = np.unique(x[valid], return_counts=True)
     usual = v[n.argmax()]
-    a,b,ok = x[...,:-1],x[...,1:],valid[...,:-1] & valid[...,1:]
+    a = x[...,:-1]
+    b = x[...,1:]
+    ok = valid[...,:-1] & valid[...,1:]
     mixed = ok & ((a != usual) | (b != usual))
     unequal = ok & (a != b)
     if not 1 < len(v) <= 64 or not unequal.any() or (a == b)[mixed].mean() < .6: return False
@@ -219,7 +221,8 @@ def _is_8bit(l):
 
 def _is_reflectance(l):
     if l.count < 3 and not l.s2: return
-    low,high = l.low.min(),l.high.max()
+    low = l.low.min()
+    high = l.high.max()
     n = _bands_in_words(l)
     least = 30 if l.s2 or l.count > 4 else 255
     if least < high <= 25000 and low > -2500:
@@ -361,7 +364,9 @@ def _units_said(d, path, l):
         pairs = ', '.join(f'{s:g} and {o:g}' for s,o in sorted(set(zip(d.scales, d.offsets))))
         return None, None, [], {'scale':f'its bands carry different scales: {pairs}'}
     s,o = l.scaling
-    offset,scale,reasons = None,None,[]
+    offset = None
+    scale = None
+    reasons = []
     if l.scaling != (1.,0.):
         offset,scale = (round(v, 3) for v in (o/s, 1/s))
         reasons = [f'its bands carry a scale of {s:g} and an offset of {o:g}']
@@ -466,7 +471,8 @@ def _scale(l):
 # %% ../nbs/41_describe.ipynb #417e5446
 def _shares(l, fill):
     "{why: share of the sampled pixels} that are fill, and where data are [K,h,w]"
-    x,masks = l.raw[l.bands],l.masks[l.bands]
+    x = l.raw[l.bands]
+    masks = l.masks[l.bands]
     ok = fill.valid(x, masks).all(0)
     numbers = [x == _as_stored(v, x.dtype) for v in fill.numbers]
     if fill.masked: numbers.append(masks == 0)
@@ -474,7 +480,8 @@ def _shares(l, fill):
               'they are no numbers':~np.isfinite(x).all(0),
               f'they lie outside {fill.low:g}…{fill.high:g}':~Fill(fill.low, fill.high).valid(x).all(0),
               'they are 0 in every band, as padding is':~x.any(0) & fill.zero}
-    rest,shares = ~ok,{}
+    rest = ~ok
+    shares = {}
     for why,at in causes.items():
         shares[why] = (at & rest).mean()
         rest = rest & ~np.asarray(at)
@@ -498,7 +505,7 @@ def _judged(l):
     if l.kind != 'unknown' or not l.all.size or l.fill.high == np.inf: return l, why
     stored = l.raw[:,l.valid]
     for v in (float(stored.min()), float(stored.max())):
-        other = l.filled(dataclasses.replace(l.fill, numbers=(*l.fill.numbers, v)))
+        other = l.set_aside(dataclasses.replace(l.fill, numbers=(*l.fill.numbers, v)))
         other.kind,reason = _kind(other)
         if other.kind in _LIMITS and not fill_of(other.kind, scale=_scale(other)).valid(np.float64([v])).all():
             return other, reason
@@ -506,7 +513,7 @@ def _judged(l):
 
 def _evidence(d, name, nodata, kind):
     "What is known, the names of the bands, and why"
-    l = _Look(d, name).filled(dataclasses.replace(fill_of('unknown', d, nodata), zero=False))
+    l = _Look(d, name).set_aside(dataclasses.replace(fill_of('unknown', d, nodata), zero=False))
     why = 'the caller says so'
     if kind: l.kind = check_option('kind', kind, tuple(RASTER_KINDS))
     else: l,why = _judged(l)
@@ -576,7 +583,8 @@ def _window(path, d, window):
     (r0,r1),(c0,c1) = window.toranges() if isinstance(window, Window) else window
     if not (0 <= r0 < r1 <= d.height and 0 <= c0 < c1 <= d.width):
         raise ShapeError(path, f'{d.height} × {d.width} pixels',
-                         f'a window inside them, not rows {r0}…{r1}, columns {c0}…{c1}', 'Clip the window to the raster.')
+                         f'a window inside them, not rows {r0}…{r1}, columns {c0}…{c1}',
+                         'Clip the window to the raster.')
     return Window(c0, r0, c1-c0, r1-r0)
 
 def read_raster(path, # PNG, JPEG, TIFF or JPEG 2000

@@ -9,7 +9,7 @@ __all__ = ['SUFFIXES', 'UNLABELLED', 'MAX_SIDE', 'class_folders', 'SkippedFiles'
 import re, unicodedata, warnings
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -178,6 +178,7 @@ def _scenes(path, found, how, on_bad, args):
     paths = [files[k] for k in ids]
     return SceneSet(_one_size(x, paths), labels, classes, ids, bands=_agreed(paths, bands)),bad,len(files)
 
+# %% ../nbs/43_folders.ipynb #ec920a73
 def _agreed(files, names):
     "The names that all files have; None where none has any"
     counts = Counter(n for n in names if n).most_common()
@@ -200,7 +201,8 @@ def _once(files, key, path):
     "Put a file under its key; `PairError` where another one is there"
     first = files.setdefault(key, path)
     if first != path:
-        raise PairError(path, f'{first.name} with the same name', 'one file for a name', 'Delete or rename one of them.')
+        raise PairError(path, f'{first.name} with the same name', 'one file for a name',
+            'Delete or rename one of them.')
 
 def _by_id(folders, tokens=()):
     "{class/stem: file} of one modality"
@@ -222,7 +224,8 @@ def _lone(files):
     "{id: reason} of samples that some modality lacks"
     every = set().union(*files.values())
     lone = sorted(every - set.intersection(*map(set, files.values())))
-    spelt,out = {},{}
+    spelt = {}
+    out = {}
     def name(k): return k.split('/', 1)[1].casefold()
     for k in lone: spelt.setdefault(name(k), []).append(k)
     for k in lone:
@@ -384,7 +387,9 @@ def paired_folder(path, # folder that holds the modalities, or classes that hold
     for k,v,allowed in (('on_bad', on_bad, ('skip','error')), ('unpaired', unpaired, ('error','skip')),
             ('sar_units', sar_units, SAR_UNITS), ('opt_units', opt_units, OPT_UNITS)): check_option(k, v, allowed)
     if offset is not None: offset = check_real('offset', offset, -10000, 10000)
-    path,more,pols = as_path(path),dict(more or {}),_bands_asked(pols)
+    path = as_path(path)
+    more = dict(more or {})
+    pols = _bands_asked(pols)
     trees = _check_trees(opt, sar, more)
     if len(trees) > 1: pols = _pols_of(trees, pols)
     rules = _PairRules(_How(_check_size(size), band_names(bands), opt_units, offset), sar_units, pols, more)
@@ -407,14 +412,17 @@ def _together(m, where, pairs, files):
     out[there] = x
     return out,[pairs[k][m][1] for k in have],there
 
+# %% ../nbs/43_folders.ipynb #3ab7b644
 def _paired_set(path, where, names, pairs, files, groups, rules):
     "Pairs as they were read, as one set; where: {modality: folder}"
     ids = list(pairs)
     read = {m:_together(m, path/f, pairs, files[f]) for m,f in where.items()}
-    (x,bands,_),(s,pols,_) = read['opt'],read['sar']
+    (x,bands,_) = read['opt']
+    (s,pols,_) = read['sar']
     _check_reflectances(path/where['opt'], x, ids)
     first = files[where['opt']][ids[0]]
-    if rules.optical.offset is None and rules.optical.units != 'reflectance01': _check_offset(path/where['opt'], x, first)
+    if rules.optical.offset is None and rules.optical.units != 'reflectance01':
+        _check_offset(path/where['opt'], x, first)
     _check_decibels(path/where['sar'], s)
     paths = {m:[files[f].get(k) for k in ids] for m,f in where.items()}
     classes,labels = _labelled(names, ids)

@@ -190,7 +190,8 @@ def _sources(d, grid): # -> [(shift in x, window)]
 def _place(d, g): # row and column of the grid's corner in the file; None where their pixels differ
     t = ~d.transform*g.transform
     far = max(g.height, g.width)
-    r,c = round(t.f),round(t.c)
+    r = round(t.f)
+    c = round(t.c)
     askew = max(abs(t.a-1), abs(t.e-1), abs(t.b), abs(t.d))*far
     same = d.crs == g.crs and askew < .05 and max(abs(t.f-r), abs(t.c-c)) < .05
     return (r,c) if same and 0 <= r <= d.height-g.height and 0 <= c <= d.width-g.width else None
@@ -223,7 +224,8 @@ def warped(self:Layer, grid): # part of the layer's grid
 @patch
 def _halved(self:Layer, g):
     "The same in two parts, across the longer side"
-    h,w = g.height//2,g.width//2
+    h = g.height//2
+    w = g.width//2
     if g.height >= g.width: parts,axis = (_part(g, 0, 0, h, g.width), _part(g, h, 0, g.height-h, g.width)),1
     else: parts,axis = (_part(g, 0, 0, g.height, w), _part(g, 0, w, g.height, g.width-w)),2
     return np.concatenate([self.warped(p) for p in parts], axis)

@@ -68,7 +68,8 @@ def _shift(path, d):
     found = _number(tags)
     if found is None:
         raise UnitsError(path, f'tags BOA_ADD_OFFSET {", ".join(map(repr, sorted(set(tags))))}',
-                         'one number for all bands', 'Correct the tags, or apply them and write the numbers that result.')
+                         'one number for all bands',
+                         'Correct the tags, or apply them and write the numbers that result.')
     return found
 
 # %% ../nbs/42_images.ipynb #c88bca97
@@ -85,6 +86,7 @@ def _no_alpha(d):
     named = (d.descriptions[3] or 'alpha').strip().lower() not in ('alpha','a')
     return list(d.indexes), named and d.colorinterp[3].name == 'alpha'
 
+# %% ../nbs/42_images.ipynb #c7130629
 def _pixels(d, path, take):
     "Bands of a dataset as a `_Layer`"
     idx,opaque = _no_alpha(d)
@@ -95,9 +97,12 @@ def _pixels(d, path, take):
     if len(at)*d.height*d.width > MAX_VALUES:
         raise UnreadableFile(path, f'{len(at)} × {d.height} × {d.width} values', f'at most {MAX_VALUES}',
                              'Check its header, or cut it to patches.')
-    x,masks = d.read(idx),_masks(d, idx)
+    x = d.read(idx)
+    masks = _masks(d, idx)
     if opaque: masks = np.full_like(masks, 255)
-    if palette: x,masks = read_image(path)[list(at)],masks.repeat(len(at), 0)
+    if palette:
+        x = read_image(path)[list(at)]
+        masks = masks.repeat(len(at), 0)
     turn = int(d.tags().get('EXIF_Orientation') or 1) if d.driver == 'JPEG' else 1
     about = SimpleNamespace(nodatavals=() if palette else d.nodatavals, mask_flag_enums=d.mask_flag_enums)
     return _Layer(path, _upright(x, turn), _upright(masks, turn), about, names, _gain(path, d), _shift(path, d),
@@ -132,7 +137,8 @@ def band_names(bands, # names, or 'all'
     names = tuple(bands) if isinstance(bands, (list,tuple)) else ()
     if names and all(isinstance(b, str) and b.strip() for b in names) and len(set(map(s2_band, names))) == len(names):
         return names
-    raise OptionError('bands', repr(bands), "names of bands, each once, or 'all'", "Pass for instance bands=('R','G','B').")
+    raise OptionError('bands', repr(bands), "names of bands, each once, or 'all'",
+        "Pass for instance bands=('R','G','B').")
 
 def _unnamed(path, n, bands):
     "Names of a file's bands that says none; None where they are open"
@@ -151,7 +157,9 @@ def _optical_bands(bands=RGB, order=None): # order: of files that name no bands,
     def take(path, names):
         said = [band_name(b) or str(b or '').strip().upper() for b in names]
         known = [b for b,name in zip(said, names) if band_name(name) or re.match('NIR|SWIR', b)]
-        have = said if known else order if order and len(order) == len(said) else _unnamed(path, len(said), bands)
+        have = list(order) if order and len(order) == len(said) else None
+        if known: have = said
+        elif not have: have = _unnamed(path, len(said), bands)
         wanted = have if bands == 'all' else bands
         at = {s2_band(b):i for i,b in enumerate(have or ()) if b}
         if have and all(s2_band(b) in at for b in wanted or ()) and all(wanted):
@@ -161,7 +169,8 @@ def _optical_bands(bands=RGB, order=None): # order: of files that name no bands,
             raise ShapeError(path, f'bands named {", ".join(str(b or "(no name)") for b in names)}',
                              f'{what}, by these names or as those of Sentinel-2',
                              'Write these bands, correct their names, or ask for others with bands=.')
-        raise ShapeError(path, f'{len(said)} band{"s"*(len(said) > 1)}', '3 (red, green, blue)' if bands == RGB else what,
+        raise ShapeError(path, f'{len(said)} band{"s"*(len(said) > 1)}',
+            '3 (red, green, blue)' if bands == RGB else what,
                          'Write these bands alone, in this order, or name them in their descriptions.')
     return take
 
@@ -197,7 +206,8 @@ def _check_fractions(l, scale):
     v = l.x[np.isfinite(l.x)] if l.x.dtype.kind == 'f' and scale in _FRACTIONS else ()
     if not len(v): return
     high = np.percentile(v, 99)
-    if high <= 2.5 if scale == 1e4 else high > 10: raise UnitsError(l.path, f'values up to {v.max():.3g}', *_FRACTIONS[scale])
+    odd = high <= 2.5 if scale == 1e4 else high > 10
+    if odd: raise UnitsError(l.path, f'values up to {v.max():.3g}', *_FRACTIONS[scale])
 
 # %% ../nbs/42_images.ipynb #a1c40e10
 def _opt_units(l, units):
@@ -226,7 +236,8 @@ def _optical(l, units=None, offset=None):
     found = _opt_units(l, units)
     if found == 'optical8':
         if offset is not None:
-            raise UnitsError(l.path, 'a picture of 8 bits', 'reflectance, to which offset= is added', 'Leave out offset=.')
+            raise UnitsError(l.path, 'a picture of 8 bits', 'reflectance, to which offset= is added',
+                'Leave out offset=.')
         _check_void(l.path, ok := l.valid(found))
         return np.where(ok, l.x, 0).astype(np.uint8)
     offset,scale = _to_reflectance(l, found, offset)
@@ -244,12 +255,14 @@ def _optical(l, units=None, offset=None):
 def _fit(x, size, is_sar=False):
     if size is None: return x
     x = centre_square(x)
-    return resize_sar(x, size, 'stretch8' if x.dtype == np.uint8 else 'dB') if is_sar else resize(x, size)
+    if not is_sar: return resize(x, size)
+    return resize_sar(x, size, 'stretch8' if x.dtype == np.uint8 else 'dB')
 
 def _one_size(xs, files):
     n = Counter((x.shape, x.dtype.name) for x in xs).most_common()
     if len(n) == 1: return np.stack(xs)
-    ((shape,kind),k),((other,type_),j) = n[0],n[-1]
+    ((shape,kind),k) = n[0]
+    ((other,type_),j) = n[-1]
     odd = next(f for x,f in zip(xs, files) if (x.shape, x.dtype.name) == (other, type_))
     raise ShapeError(odd, f'{type_} {list(other)}' + f', as in {j} files'*(j > 1),
                      f'{kind} {list(shape)}, as in {k} other files',
@@ -272,7 +285,8 @@ def _named_pols(path, names, found, pols):
     wanted = [p for p in pols or POLARISATIONS if p != RATIO and (pols or p in known)]
     against = pols and len(pols) == len(found) and any(p and q != RATIO and p != q for p,q in zip(found, pols))
     if against or set(wanted) - set(known):
-        raise ShapeError(path, said, f'what pols={tuple(pols)} says', 'Correct pols=, or leave it out to go by the names.')
+        raise ShapeError(path, said, f'what pols={tuple(pols)} says',
+            'Correct pols=, or leave it out to go by the names.')
     if len(set(known)) < len(known) or not all(names) or len(wanted) > 2:
         raise ShapeError(path, said, 'one or two polarisations, each once, and a name on every band',
                          'Correct the names, write the bands to take alone, or name them with pols=.')
@@ -318,7 +332,9 @@ def _check_numbers(l, x, units):
                              'Fill them, or cut the pair where both modalities have data.')
     ok = l.valid(f'sar_{units.lower()}', 1/l.gain[0], l.gain[1]/l.gain[0])
     v = x[:,ok] if ok.any() else x
-    middle,negative,all_negative = np.median(v),(v < 0).mean(),(x < 0).mean()
+    middle = np.median(v)
+    negative = (v < 0).mean()
+    all_negative = (x < 0).mean()
     if units == 'dB' and (middle > 25 or negative < .01 and middle < 1.5): _refuse_decibels(l.path, v)
     if units != 'dB' and max(negative, all_negative) > .05:
         raise UnitsError(l.path, f'{all_negative:.0%} of the values below 0', f'what sar_units={units!r} says',
@@ -382,8 +398,10 @@ def _heights(l):
 # %% ../nbs/42_images.ipynb #a1c40e24
 def _corners(l):
     "Map coordinates of a layer's corners [4,2]"
-    (h,w),t = l.x.shape[1:],l.at[1]
-    i,j = np.array([0,w,0,w]),np.array([0,0,h,h])
+    (h,w) = l.x.shape[1:]
+    t = l.at[1]
+    i = np.array([0,w,0,w])
+    j = np.array([0,0,h,h])
     return np.stack([t.a*i + t.b*j + t.c, t.d*i + t.e*j + t.f], 1)
 
 def _has_place(l): return l.at[0] is not None and not l.at[1].is_identity
@@ -395,7 +413,8 @@ def _gap(a, b):
     from rasterio._err import CPLE_BaseError
     from rasterio.errors import CRSError
     from rasterio.warp import transform
-    ca,cb = _corners(a),_corners(b)
+    ca = _corners(a)
+    cb = _corners(b)
     if b.at[0] != a.at[0]:
         try: cb = np.array(transform(b.at[0], a.at[0], *cb.T)).T
         except (CRSError, CPLE_BaseError, ValueError): return np.inf # such as a local system
@@ -405,7 +424,8 @@ def _gap(a, b):
 # %% ../nbs/42_images.ipynb #a1c40e3e
 def _same_ground(a, b, resized=False):
     "`PairError` where two layers can't be a pair"
-    (h,w),(i,j) = a.x.shape[1:],b.x.shape[1:]
+    (h,w) = a.x.shape[1:]
+    (i,j) = b.x.shape[1:]
     if (h,w) != (i,j) and not (resized and abs(h*j - w*i) <= max(h,w,i,j)):
         raise PairError(b.path, f'{i}×{j} pixels', f'{h}×{w}, as in {a.path.name}',
                         'Resample both to one grid, or pass size= where only their pixel size differs.')

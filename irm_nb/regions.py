@@ -8,7 +8,7 @@ __all__ = ['Plan', 'region', 'corners', 'georeference', 'stitch', 'write_patches
 # %% ../nbs/49_regions.ipynb #ed1e0b32
 import contextlib, glob, hashlib, itertools, json, math, os, re, warnings
 from dataclasses import dataclass, field
-from numbers import Integral, Real
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +73,8 @@ def _share(where, p): # [h,w] -> share of each window [rows, columns]
     return np.zeros(_windows(where[None], p).shape[:2])
 
 def _majority(lab, n_classes): # [k,h,w], -1 = none -> most frequent class [k], its share of all pixels [k]
-    k,pixels = len(lab),math.prod(lab.shape[1:])
+    k = len(lab)
+    pixels = math.prod(lab.shape[1:])
     at = np.arange(k)[:,None]*(n_classes+1)
     n = np.bincount((lab.reshape(k, pixels) + 1 + at).ravel(), minlength=k*(n_classes+1)).reshape(k, n_classes+1)[:,1:]
     return n.argmax(1),n.max(1)/pixels
@@ -81,8 +82,10 @@ def _majority(lab, n_classes): # [k,h,w], -1 = none -> most frequent class [k], 
 # %% ../nbs/49_regions.ipynb #cc17e060
 def _cut(p, r0, r1): # rows of windows
     "Arrays of a strip's patches, what is known of each, and how many were skipped and why"
-    top,n = r0*p.stride,(r1-r0-1)*p.stride + p.size
-    (opt,a),(sar,b) = _read(p.opt, top, n),_read(p.sar, top, n)
+    top = r0*p.stride
+    n = (r1-r0-1)*p.stride + p.size
+    (opt,a) = _read(p.opt, top, n)
+    (sar,b) = _read(p.sar, top, n)
     sky,c = p.clouds.read(top, n) if p.clouds else (None,np.ones_like(a))
     row,col = np.meshgrid(np.arange(r0, r1)*p.stride, np.arange(p.shape[1])*p.stride, indexing='ij')
     bad = _share(~(a & b & c), p)
@@ -344,7 +347,8 @@ def _plan(o, r, further, labels, cloud_mask, cloud_threshold, cloud_scheme, clas
     if min(grid.height, grid.width) < cut['size']:
         raise ShapeError('overlap of s1 and s2', f'{grid.height}×{grid.width} pixels',
             f'room for one patch of {cut["size"]}×{cut["size"]}', 'Give larger scenes, or smaller patches.')
-    opt,sar = _layers(o, grid, resampling=resampling),_radar_layers(r, grid, resampling)
+    opt = _layers(o, grid, resampling=resampling)
+    sar = _radar_layers(r, grid, resampling)
     more = {}
     for k,source in further.items():
         for f,_ in source.files:
@@ -504,7 +508,8 @@ def _inputs(o, r, further):
     "{modality: `Input`} of what is cut"
     def of_radar(r): return Input('radar', r.pols, 'stretch8' if r.units == 'stretch8' else 'dB')
     out = {OPT:Input('optical', o.names, 'rgb8' if o.units == 'optical8' else 'reflectance'), SAR:of_radar(r)}
-    return out | {k:of_radar(s) if isinstance(s, Radar) else Input('height', ('height',), 'm') for k,s in further.items()}
+    return out | {k:of_radar(s) if isinstance(s, Radar) else Input('height', ('height',), 'm') for k,
+        s in further.items()}
 
 def _key(o, r, further, nodata, files, args):
     "The hash of all arguments and of each input's name, size and time of change"
@@ -594,8 +599,11 @@ def write_patches(pairs, # of `region`
     "Georeferenced GeoTIFFs `<modality>/<class>/<id>.tif`, with the names of their bands"
     from tqdm.auto import tqdm
     from affine import Affine
-    at,T,names = corners(pairs),Affine(*pairs.transform),_patch_names(pairs)
-    folder,files = as_path(folder),[]
+    at = corners(pairs)
+    T = Affine(*pairs.transform)
+    names = _patch_names(pairs)
+    folder = as_path(folder)
+    files = []
     with atomic_folder(folder, ours=_written) as tmp:
         for i in tqdm(range(len(pairs)), desc='writing', disable=not progress, leave=False):
             place = T*Affine.translation(*at[i][::-1])

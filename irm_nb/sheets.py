@@ -90,10 +90,12 @@ def _known(sheet, path):
     path = as_path(path)
     if sheet.folder and (path/sheet.folder).is_dir(): path = path/sheet.folder
     spelt = {_letters(c):c for c in sheet.counts}
-    every,where = class_folders(path),{}
+    every = class_folders(path)
+    where = {}
     for name,folder in every.items():
         c = spelt.get(_letters(name))
-        if c in where: raise LabelError(path, f'two folders for {c}', 'one folder a class', 'Merge them, or delete one.')
+        if c in where:
+            raise LabelError(path, f'two folders for {c}', 'one folder a class', 'Merge them, or delete one.')
         if c: where[c] = folder
     if not where:
         raise LabelError(path, f'folders {", ".join(list(every)[:5])}',
@@ -190,14 +192,16 @@ def _said(s, copy):
 def _published(sheet, path, size, classes, draft, on_bad, cache, *args): # args: threads, and whether to show a bar
     "The scenes of a data set in class folders, decoded once"
     check_option('on_bad', on_bad, ('skip','error'))
-    size,path = _check_size(size),as_path(path)
+    size = _check_size(size)
+    path = as_path(path)
     least = 2*size if check_option('draft', draft, (True,False)) and size else None
     found = _choose(path, _known(sheet, path), classes)
     files = _files_of(found)
     def build(): return _scenes(path, found, _How(size, least=least), on_bad, args)
     s,bad,total = _kept(sheet.name, files, dict(size=size, draft=draft), cache, on_bad, build)
     wanted = sheet.classes if classes is None else found
-    copy = Copy(sheet.name, dict(Counter(k.split('/')[0] for k in files)), {c:sheet.counts[c] for c in wanted}, sheet.note)
+    copy = Copy(sheet.name, dict(Counter(k.split('/')[0] for k in files)), {c:sheet.counts[c] for c in wanted},
+        sheet.note)
     return _said(s.noted(skipped=_left_out(path, bad, total)), copy)
 
 # %% ../nbs/44_sheets.ipynb #272dcf36
@@ -221,7 +225,9 @@ def scene_of(patch): return patch.split('_p')[0]
 
 def _patches(root, kinds):
     "{patch: {kind: file}}, in the order of patches, and {patch: reason} of those that have two files of a kind"
-    root,out,twice = as_path(root),{},{}
+    root = as_path(root)
+    out = {}
+    twice = {}
     _entries(root)
     for p in _walk(root):
         if not (m := _PATCH.match(p.stem)): continue
@@ -320,6 +326,7 @@ def _check_unique(s, names):
         raise SplitError('list', f'{min(vague)!r}, the name of several images', 'names that are unique',
                          'Write class/name on the list.')
 
+# %% ../nbs/44_sheets.ipynb #b9df7289
 def split_list(s, # `Scenes`
                test, # names of the test side: a text file, one a line, or any iterable; images, patches or scenes
                train=None # of the training side; None takes the rest
@@ -340,6 +347,7 @@ def split_list(s, # `Scenes`
                       f'{min(gone)}', PartialCopy, stacklevel=2)
     return s.subset(a),s.subset(b)
 
+# %% ../nbs/44_sheets.ipynb #708a11de
 def _check_sides(s, **sides):
     for side,m in sides.items():
         if not m.any():
