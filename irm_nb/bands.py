@@ -346,7 +346,7 @@ def _sar_files(s1, pols):
 _SAR_UNITS = dict(sar_db='dB', sar_linear='linear', sar_amplitude='amplitude', sar_stretch8='stretch8')
 
 def radar(s1, # GeoTIFF with one or two polarisations; or a file for each, as sequence or dictionary
-          pols=None, # polarisations in the order of the bands; None takes the names in the file, else VV, VH, or VH for one
+          pols=None, # polarisations in the order of the bands; None takes the file's names, else VV, VH, or VH for one
           units=None, # 'dB', 'linear', 'amplitude' or 'stretch8'; None tells by the numbers
           nodata=None # the number that means no data, or False where everything is data; None goes by file and kind
          ) -> Radar:

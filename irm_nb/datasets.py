@@ -34,7 +34,8 @@ RESISC45 = DataSheet('RESISC45',
     facts='31,500 aerial images of 256×256 pixels, RGB, 30 to 0.2 m, from Google Earth over more than 100 countries',
     layout='`NWPU-RESISC45/<class>/<class>_001.jpg` … `_700.jpg`',
     counts=dict.fromkeys('airplane airport baseball_diamond basketball_court beach bridge chaparral church '
-        'circular_farmland cloud commercial_area dense_residential desert forest freeway golf_course ground_track_field '
+        'circular_farmland cloud commercial_area dense_residential desert forest freeway golf_course '
+        'ground_track_field '
         'harbor industrial_area intersection island lake meadow medium_residential mobile_home_park mountain overpass '
         'palace parking_lot railway railway_station rectangular_farmland river roundabout runway sea_ice ship snowberg '
         'sparse_residential stadium storage_tank tennis_court terrace thermal_power_station wetland'.split(), 700),
@@ -67,7 +68,8 @@ def _counts(text): return {c:int(k) for c,k in (o.split(':') for o in text.split
 AID = DataSheet('AID',
     facts='10,000 aerial images of 600×600 pixels, RGB, 8 to 0.5 m, from Google Earth',
     layout='`AID/<Class>/<class>_1.jpg` …',
-    counts=_counts('Airport:360 BareLand:310 BaseballField:220 Beach:400 Bridge:360 Center:260 Church:240 Commercial:350 '
+    counts=_counts('Airport:360 BareLand:310 BaseballField:220 Beach:400 Bridge:360 Center:260 Church:240 '
+    'Commercial:350 '
         'DenseResidential:410 Desert:300 Farmland:370 Forest:250 Industrial:390 Meadow:280 MediumResidential:290 '
         'Mountain:340 Park:350 Parking:390 Playground:370 Pond:420 Port:380 RailwayStation:260 Resort:290 River:410 '
         'School:300 SparseResidential:300 Square:330 Stadium:290 StorageTanks:360 Viaduct:420'),
@@ -132,7 +134,8 @@ def plot(self:Scenes, idx=0, # index of a sample, or several
     return fig
 
 # %% ../nbs/45_datasets.ipynb #a489d280
-_PAPER = ('Wang et al., Enhancing scene classification in cloudy image scenarios: a multi-modality collaborative transfer '
+_PAPER = ('Wang et al., Enhancing scene classification in cloudy image scenarios: a multi-modality collaborative '
+'transfer '
           'method with information regulation mechanism')
 _UNPUBLISHED = dict(layout='assumed: `{opt,sar}/<class>/<name>.{png,tif}`', citation=_PAPER, licence='not published',
                     folder='opt')
@@ -255,12 +258,14 @@ train_list.txt 0a68d4e1eb24f128fccdb930000b2546
 test_list.txt c7faad064001e646445c4c634169484d'''
 
 SEN12MS = DataSheet('SEN12MS',
-    facts='180,662 patches of 256×256 pixels at 10 m from all continents and seasons: Sentinel-1 VV and VH in dB, thirteen '
+    facts='180,662 patches of 256×256 pixels at 10 m from all continents and seasons: Sentinel-1 VV and VH in dB, '
+    'thirteen '
         'bands of Sentinel-2 Level-1C as reflectance·10⁴, MODIS land cover at 500 m (IGBP and three LCCS schemes)',
     layout='`ROIs{1158_spring,1868_summer,1970_fall,2017_winter}/{s1,s2,lc}_<scene>/'
         'ROIs…_{s1,s2,lc}_<scene>_p<patch>.tif`',
     counts=dict(s1=180662, s2=180662, lc=180662),
-    citation='Schmitt, Hughes, Qiu & Zhu (2019), SEN12MS – a curated dataset of georeferenced multi-spectral Sentinel-1/2 '
+    citation='Schmitt, Hughes, Qiu & Zhu (2019), SEN12MS – a curated dataset of georeferenced multi-spectral '
+    'Sentinel-1/2 '
         'imagery for deep learning and data fusion, ISPRS Annals IV-2/W7, doi:10.5194/isprs-annals-IV-2-W7-153-2019',
     licence='CC BY 4.0',
     source='twelve archives from mediatum.ub.tum.de/1474000; lists of a training and a test part in the toolbox, '
@@ -384,7 +389,7 @@ def _from_patches(name, root, kinds, only, limit, cache, on_bad, options, build)
 # %% ../nbs/45_datasets.ipynb #5ad0b011
 def sen12ms_cloud(root, # folder of SEN12MS, or of the paper's class folders `opt` and `sar`
                   size=64, # height and width of the pairs, pixels; 64 makes sixteen of a patch, None is 256
-                  per_class=1622, # windows of a class at most, a tenth of the paper's total; None takes all, at 40 kB each
+                  per_class=1622, # windows of a class at most; None takes all, at 40 kB each
                   purity=0.8, # share of a window that its class must cover
                   clouds=SEN12MS_CLOUD, # `CloudSpec` to compose; None keeps the pairs clear
                   bank=None, # opacities of real clouds, from which `clouds` is then drawn
@@ -415,7 +420,8 @@ def sen12ms_cloud(root, # folder of SEN12MS, or of the paper's class folders `op
     def build(files, twice): return _sen12ms(root, files, twice, on_bad=on_bad, args=(n_workers, progress), **how)
     p,n = _from_patches('SEN12MS', root, ('s1','s2','lc'), only, limit, cache, on_bad, how, build)
     if spec is not None: p = p.with_clouds(spec)
-    note = (f'{n:,} of {SEN12MS.counts["s2"]:,} patches; labels are simplified IGBP, a stand-in for the private ones of '
+    note = (f'{n:,} of {SEN12MS.counts["s2"]:,} patches; labels are simplified IGBP, a stand-in for the private '
+    f'ones of '
             'the paper.')
     return _said(p, Copy('SEN12MS', dict(zip(p.classes, p.counts.tolist())), {}, note))
 

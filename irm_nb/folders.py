@@ -92,7 +92,7 @@ class SkippedFiles(UserWarning): "Files that were left out of a set, and why"
 def _reason(e): return e.found if isinstance(e, IrmError) else e
 
 def _read_each(f, keys, on_bad, args, desc, lone=(), total=None):
-    "{key: f(key)} of what can be used, and {key: error or reason} of what can't; args: threads, and whether to show a bar"
+    "{key: f(key)} of what can be used, and {key: error or reason} of the rest; args: threads, and whether to show a bar"
     out,errors = each_file(f, keys, *args, desc)
     bad = dict(lone) | {keys[i]:e for i,e in errors.items()}
     _stop(bad, on_bad, total or len(keys) + len(lone))
@@ -164,7 +164,8 @@ def _scene(path, how):
     l = _layer(path, _optical_bands(how.bands), how.least)
     if how.units == 'optical8' and l.x.dtype != np.uint8:
         raise ShapeError(path, f'{l.x.dtype} values', 'a picture of 8 bits',
-            "Stretch the image to 8 bits first, the same stretch for all; or pass opt_units='reflectance' if it is that.")
+            "Stretch the image to 8 bits first, the same stretch for all; or pass opt_units='reflectance' if it is "
+            "that.")
     return _fit(_optical(l, how.units, how.offset), how.size),l.names
 
 def _scenes(path, found, how, on_bad, args):
@@ -277,7 +278,8 @@ def _agreed_pols(path, found, files, n):
     "The polarisations of a folder of `n` bands, from those that its files name (None where one doesn't)"
     said = _agreed(files, found)
     if n == 1 and not said:
-        warnings.warn(f"{path.name}: one SAR band without a name, called VH; say which it is with pols=('VH',) or ('VV',)",
+        warnings.warn(f"{path.name}: one SAR band without a name, called VH; say which it is with pols=('VH',) or "
+            f"('VV',)",
                       stacklevel=4)
     return said or ('VV','VH')[-n:]
 
@@ -364,7 +366,8 @@ def _check_reflectances(path, x, ids):
                          "Write pictures of 8 bits as uint8, or pass opt_units='optical8'.")
     if dark:
         some = ', '.join(dark[:5]) + ', …'*(len(dark) > 5)
-        warnings.warn(f'{path.name}: {len(dark)} of {len(x)} images have no value above 255: dark water, or pictures of '
+        warnings.warn(f'{path.name}: {len(dark)} of {len(x)} images have no value above 255: dark water, or '
+            f'pictures of '
                       f'8 bits stored in 16? {some}', stacklevel=4)
 
 # %% ../nbs/43_folders.ipynb #a1c40e28

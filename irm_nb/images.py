@@ -80,7 +80,7 @@ def _reduction(d, least):
     return n-1 if n else None
 
 def _no_alpha(d):
-    "Numbers of the bands that are no transparency, and whether a fourth one is named, so that it is none in spite of GDAL"
+    "Numbers of the bands that are no transparency, and whether GDAL calls a fourth one that by mistake"
     if d.driver != 'GTiff' or d.count != 4:
         return [b for b,c in zip(d.indexes, d.colorinterp) if c.name != 'alpha'], False
     named = (d.descriptions[3] or 'alpha').strip().lower() not in ('alpha','a')
@@ -302,7 +302,8 @@ def _radar_bands(pols=None):
         if n not in ((len(pols),) if pols else (1,2)):
             raise ShapeError(path, f'{n} band{"s"*(n > 1)}',
                 f'{len(pols)} for pols={tuple(pols)}' if pols else '1 or 2 polarisations',
-                f"Write the polarisations alone and name them with pols=; a third that is their ratio is named '{RATIO}'.")
+                f"Write the polarisations alone and name them with pols=; a third that is their ratio is named "
+                f"'{RATIO}'.")
         at = [i for i,p in enumerate(pols or range(n)) if p != RATIO]
         return at,tuple(pols[i] for i in at) if pols else None
     return take

@@ -440,7 +440,7 @@ def _work(out, key, overwrite, progress, plan, inputs):
     return _opened(out)
 
 # %% ../nbs/49_regions.ipynb #c1fc9400
-def region(s1, # Sentinel-1, calibrated and terrain-corrected: GeoTIFF, or a file for each polarisation (sequence or dictionary)
+def region(s1, # Sentinel-1, calibrated and terrain-corrected: GeoTIFF, or files (sequence or dictionary)
            s2, # Sentinel-2 L2A: GeoTIFF (RGB, 12 or 13 bands), band files (sequence or dictionary), or a .SAFE folder
            labels=None, # polygons (.geojson, .json, .gpkg), or a raster of codes
            out=None, # folder to write; None takes one in the store
@@ -467,7 +467,7 @@ def region(s1, # Sentinel-1, calibrated and terrain-corrected: GeoTIFF, or a fil
            progress=True, # show a bar
            bands=RGB, # names of optical bands to take, or 'all' that are there
            height=None, # a height model in m, as modality `height`; a patch may lack it
-           more=None # {name: files as for s1} of further radar scenes, of another orbit for instance; a patch may lack them
+           more=None # {name: files as for s1} of further radar scenes, which a patch may lack
           ) -> Scenes: # memory maps of `opt`, `sar` and more; `skipped` counts windows by reason
     "Cut two scenes into labelled, co-registered pairs"
     stride = size if stride is None else stride
