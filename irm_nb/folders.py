@@ -344,7 +344,7 @@ class _PairRules:
         s,pols = _sar(layers, self.sar_units, self.pols)
         out['sar'] = _fit(s, size, True),pols
         for m,l in others.items():
-            if self.more[m] == 'height': out[m] = _fit(_heights(l), size),('height',)
+            if self.more[m] == 'height': out[m] = _fit(_heights(l), size),('elevation',)
             else: out[m] = _fit(_backscatter(l), size, True),l.names
         return out
 
@@ -439,6 +439,6 @@ def _paired_set(path, where, names, pairs, files, groups, rules):
 def _further(path, sensor, x, bands, there):
     "A modality that some pairs may lack"
     present = None if there.all() else there
-    if sensor == 'height': return Modality(x, ('height',), 'm', sensor, present=present)
+    if sensor == 'height': return Modality(x, ('elevation',), 'm', sensor, present=present)
     units = 'stretch8' if x.dtype == np.uint8 else 'dB'
     return Modality(x, _agreed_pols(path, bands, [path]*len(bands), x.shape[1]), units, sensor, present=present)

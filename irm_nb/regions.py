@@ -466,7 +466,7 @@ def region(s1, # Sentinel-1, calibrated and terrain-corrected: GeoTIFF, or files
            overwrite=False, # replace other pairs at `out`
            progress=True, # show a bar
            bands=RGB, # names of optical bands to take, or 'all' that are there
-           height=None, # a height model in m, as modality `height`; a patch may lack it
+           height=None, # a height model in m, as modality `dem`; a patch may lack it
            more=None # {name: files as for s1} of further radar scenes, which a patch may lack
           ) -> Scenes: # memory maps of `opt`, `sar` and more; `skipped` counts windows by reason
     "Cut two scenes into labelled, co-registered pairs"
@@ -498,17 +498,17 @@ def _further_sources(height, more, nodata):
     "{name: `Heights` or `Radar`} of modalities that a patch may lack"
     more = dict(more or {})
     for k in more:
-        if not (isinstance(k, str) and k.isidentifier()) or k in (OPT,SAR,'height',*PER_SAMPLE):
+        if not (isinstance(k, str) and k.isidentifier()) or k in (OPT,SAR,'dem',*PER_SAMPLE):
             raise OptionError('more', repr(k), 'a name like those of variables, and of no other modality',
                               "Pass for instance more={'descending':file}.")
-    out = {} if height is None else dict(height=heights(height))
+    out = {} if height is None else dict(dem=heights(height))
     return out | {k:radar(f, nodata=nodata) for k,f in more.items()}
 
 def _inputs(o, r, further):
     "{modality: `Input`} of what is cut"
     def of_radar(r): return Input('radar', r.pols, 'stretch8' if r.units == 'stretch8' else 'dB')
     out = {OPT:Input('optical', o.names, 'rgb8' if o.units == 'optical8' else 'reflectance'), SAR:of_radar(r)}
-    return out | {k:of_radar(s) if isinstance(s, Radar) else Input('height', ('height',), 'm') for k,
+    return out | {k:of_radar(s) if isinstance(s, Radar) else Input('height', ('elevation',), 'm') for k,
         s in further.items()}
 
 def _key(o, r, further, nodata, files, args):

@@ -14,6 +14,7 @@ from irm_nb.folders import *
 from irm_nb.raster import *
 from irm_nb.regions import region, write_patches
 from irm_nb.scenes import PairedScenes, SceneSet, Scenes
+from irm_nb.tasks import *
 
 # --- tiny good inputs -------------------------------------------------------------------------------
 RNG = np.random.default_rng(0)
