@@ -254,7 +254,8 @@ def _own(m, head): # its tensors, with or without the classifier's
     return {k:v for k,v in m.state_dict().items() if head or not k.startswith(f'{adapter_of(m).head}.')}
 
 def _fitted(m, state, bands, known): # the same weights, for the channels and the patches of `m`
-    own,out = m.state_dict(),dict(state)
+    own = m.state_dict()
+    out = dict(state)
     first = f'{adapter_of(m).first}.weight'
     if first in own and first in out: out[first] = fit_first_layer(out[first], own[first].shape[1], bands, known)
     places = out.get('pos_embed')
@@ -369,7 +370,9 @@ def expected_stats(layout, # a `Layout`, or None: the set's own
     at = {_band(b):i for i,b in enumerate(layout.bands)}
     out = {k:list(v) for k,v in own.items()}
     for c,b in enumerate(map(_band, bands)):
-        if b in at: out['mean'][c],out['std'][c] = layout.mean[at[b]],layout.std[at[b]]
+        if b in at:
+            out['mean'][c] = layout.mean[at[b]]
+            out['std'][c] = layout.std[at[b]]
     return out
 
 # %% ../nbs/10_models.ipynb #ac513e92
