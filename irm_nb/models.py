@@ -11,6 +11,7 @@ __all__ = ['BACKBONES', 'LAYOUTS', 'Backbone', 'resnet50', 'googlenet', 'backbon
 import re, warnings
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from importlib import import_module
 
 import torch
 import torchvision
@@ -59,9 +60,12 @@ BACKBONES = dict(
     googlenet=Backbone(googlenet, first='conv1.conv', top=('inception5a','inception5b','fc')))
 
 # %% ../nbs/10_models.ipynb #45bdcd0e
+_ENTERED_BY = dict.fromkeys(('restored','translated'), 'irm_nb.methods.translate')
+
 def backbone(arch) -> Backbone: # name of an entry of `BACKBONES`, or kind:arguments
     "The entry of an architecture"
     kind,_,rest = str(arch).partition(':')
+    if kind in _ENTERED_BY and kind not in BACKBONES: import_module(_ENTERED_BY[kind])
     entry = BACKBONES[check_option('arch', kind, tuple(BACKBONES))]
     if isinstance(entry, Backbone) and ':' not in str(arch): return entry
     try: made = entry(rest)
