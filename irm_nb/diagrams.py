@@ -70,8 +70,8 @@ def arrow(self:Board, *points, colour='target', dashed=False):
     way = Path(points)
     self.fig.ways.append(way)
     dash = (0, (3, 2)) if dashed else '-'
-    self.ax.add_patch(FancyArrowPatch(path=way, arrowstyle='-|>', mutation_scale=11, color=COLOURS[colour], lw=1.3, ls=dash,
-                                      joinstyle='miter', capstyle='butt', zorder=3))
+    look = dict(color=COLOURS[colour], lw=1.3, ls=dash, joinstyle='miter', capstyle='butt', zorder=3)
+    self.ax.add_patch(FancyArrowPatch(path=way, arrowstyle='-|>', mutation_scale=11, **look))
 
 @patch
 def legend(self:Board, x, y, step=.32, frozen=False):
@@ -93,7 +93,8 @@ def tiles(self:Board, x, y, size, colour,
     for k in range(n):
         l = x + k*shift
         b = y - k*shift
-        if len(images): self.ax.imshow(images[k % len(images)], extent=(l, l + size, b, b + size), aspect='auto', zorder=2 + .1*k)
+        place = l,l + size,b,b + size
+        if len(images): self.ax.imshow(images[k % len(images)], extent=place, aspect='auto', zorder=2 + .1*k)
         fill = 'none' if len(images) else tint(c, .2 + .12*k)
         self.ax.add_patch(Rectangle((l, b), size, size, fc=fill, ec=c, lw=1.3, zorder=2.05 + .1*k))
     self.ax.set(xlim=(0, self.fig.get_figwidth()), ylim=(0, self.fig.get_figheight()))
@@ -176,7 +177,8 @@ def steps_diagram() -> Figure:
     "F1 and F2: who sees what, who teaches whom, and the losses, eqs. (1)-(3)"
     b = Board(12, 5)
     b.panel(.12, .12, 5.65, 4.76, 'F1: from the source network to two auxiliaries')
-    rows = (3.3, '$f_{Opt}$', '$Q_{Opt}$', 'optical', 'optical'),(2.0, '$f_S$', '$Y_S$', 'source', 'optical'),(.7, '$f_{SAR}$', '$Q_{SAR}$', 'SAR', 'SAR')
+    rows = ((3.3, '$f_{Opt}$', '$Q_{Opt}$', 'optical', 'optical'), (2.0, '$f_S$', '$Y_S$', 'source', 'optical'),
+            (.7, '$f_{SAR}$', '$Q_{SAR}$', 'SAR', 'SAR'))
     for y,name,q,c,sees in rows:
         b.box(1.75, y, 1.0, .72, name, c, frozen=c == 'source', sees=[sees], size=12)
         b.words(3.42, y + .36, q, 12, COLOURS[c])
@@ -227,7 +229,8 @@ def _auxiliary_row(b, m, sup, p, y): # colour, superscript, probabilities, heigh
     b.box(.3, y - .36, 1.05, .72, f"$f\\,'_{{{sup}}}$", m, frozen=True, sees=[m], size=12)
     b.arrow((1.35, y), (1.72, y), colour=m)
     for k,v in enumerate(p):
-        b.ax.add_patch(Rectangle((1.85 + .38*k, y - .42), .3, .95*v, fc=COLOURS[m], alpha=1 if v == top else .3, zorder=4))
+        strength = 1 if v == top else .3
+        b.ax.add_patch(Rectangle((1.85 + .38*k, y - .42), .3, .95*v, fc=COLOURS[m], alpha=strength, zorder=4))
     b.ax.plot((1.8, 3.35), (y - .42,)*2, color='#444444', lw=.8, zorder=5)
     b.arrow((3.4, y), (3.95, y), colour=m)
     b.box(3.95, y - .36, 1.98, .72, f'$S^{{{sup}}}$ = {top:.2f}', m, size=12)
@@ -238,7 +241,8 @@ def irm_diagram(opinions:dict=EXAMPLE # probabilities of one sample: optical, SA
                ) -> Figure:
     "From the auxiliaries' logits to the weights of the losses, eqs. (5)-(8)"
     b = Board(12, 3.9)
-    columns = (.12, 3.5, 'Opinions of the auxiliaries'),(3.74, 2.4, 'Contribution'),(6.26, 2.5, 'Discrepancy ratio'),(8.88, 3.0, 'Weights of the losses')
+    columns = ((.12, 3.5, 'Opinions of the auxiliaries'), (3.74, 2.4, 'Contribution'),
+               (6.26, 2.5, 'Discrepancy ratio'), (8.88, 3.0, 'Weights of the losses'))
     for x,w,title in columns: b.panel(x, .12, w, 3.66, title)
     for (m,p),sup,y in zip(opinions.items(), ('Opt','SAR'), (2.62, 1.32)): _auxiliary_row(b, m, sup, p, y)
     rho = discrepancy_ratio(*(torch.tensor([max(p)]) for p in opinions.values()))

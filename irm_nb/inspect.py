@@ -45,9 +45,9 @@ def img(rgb, alt, width=100): # pixels on the page
     return f'<img alt="{escape(alt)}" width="{width}" style="{style}" src="data:image/png;base64,{text64(png(rgb))}">'
 
 # %% ../nbs/37_inspect.ipynb #4d465a61
-def tiles(pairs:Scenes, i:int) -> dict: # name -> (RGB float [H,W,3], scale in words)
+def tiles(pairs:Scenes, i:int, kinds=KINDS) -> dict: # name -> (RGB float [H,W,3], scale in words)
     "The pictures that one sample has"
-    return {p.name:(p.draw([i])[0], str(p.scale or '')) for p in pictures(pairs, KINDS)}
+    return {p.name:(p.draw([i])[0], str(p.scale or '')) for p in pictures(pairs, kinds)}
 
 def map_tiles(names, # of modalities
               maps=None # of `saliency` for them [M,H,W], in nats a pixel; None for grey squares in their place
@@ -87,14 +87,14 @@ def _bar(p, colour, mark=None): # one cell of the table, 92 pixels wide
     return ('<td style="padding:1px 4px"><div style="position:relative;width:92px;height:14px;background:#8882">'
             f'{inner}</div></td>')
 
-def _head(view, n): # one network's column
+def _heading(view, n): # one network's column
     words = f'{escape(word(n))}<br>{escape(view.choice(n))}'
     return f'<th style="color:{colour_of(n)};text-align:left;padding:0 4px">{words}</th>'
 
 @patch
 def table_html(self:View) -> str:
     "Classes down, networks across"
-    rows = [f'<tr><th></th>{"".join(_head(self, n) for n in self.opinions)}</tr>']
+    rows = [f'<tr><th></th>{"".join(_heading(self, n) for n in self.opinions)}</tr>']
     for k in self.shown:
         marks = {n:float(p[k]) for n,p in (self.compare or {}).items()}
         bars = ''.join(_bar(float(p[k]), colour_of(n), marks.get(n)) for n,p in self.opinions.items())
@@ -128,7 +128,7 @@ def html(self:View) -> str:
 def _opinion_axis(ax, v, name):
     y = np.arange(len(v.shown))
     ax.barh(y, v.opinions[name][v.shown], .75, color=colour_of(name), alpha=.75)
-    if v.compare is not None: ax.vlines(v.compare[name][v.shown], y - .45, y + .45, color=COLOURS['neutral'], lw=1.4)
+    if v.compare is not None: ax.vlines(v.compare[name][v.shown], y - .45, y + .45, color=GREY, lw=1.4)
     ax.set(xlim=(0, 1), ylim=(len(y) - .5, -.5), xticks=(0, .5, 1))
     ax.set_title(f'{word(name)}: {v.choice(name)}', color=colour_of(name), loc='left', fontsize=7)
     ax.set_yticks(y, [v.mark(j) for j in v.shown])
@@ -139,7 +139,7 @@ def _tile_axes(fig, shown): # name -> (RGB, words); eight places or more
         ax.imshow(rgb)
         ax.set_title(name, fontsize=7)
         ax.set_xlabel(words, fontsize=6.5)
-    for ax in axs: ax.set(xticks=[], yticks=[], frame_on=False)
+    bare(*axs)
 
 @patch
 @styled
@@ -199,24 +199,27 @@ def answers(p:Probe, pairs) -> torch.Tensor: # logits [N,K], on the CPU
 def check_classes(where, classes, pairs):
     "`LabelError` for a network of other classes"
     if tuple(classes) != pairs.classes:
-        raise LabelError(where, ', '.join(classes), ', '.join(pairs.classes), 'Pass networks that were trained for the classes of these pairs.')
+        raise LabelError(where, ', '.join(classes), ', '.join(pairs.classes),
+                         'Pass networks that were trained for the classes of these pairs.')
 
 def ensemble(pairs:Scenes,
-             networks:dict, # name -> `Predictor` or `Probe`; 'source', 'target' and the modalities' names have parts to play
+             networks:dict, # name -> `Predictor` or `Probe`
              logits:dict=None, # name -> [N,K], where they are at hand
              truth=None, # labels [N]; None takes those of the pairs
              tau=0.7, balanced=False, # F1's filter
              comp:Compute=None) -> Ensemble:
     "Ask every network about every sample, once"
     if not networks or not len(pairs):
-        raise OptionError('networks, pairs', f'{len(networks)} networks and {len(pairs)} pairs', 'at least one of either', 'Pass {"target": predictor}.')
+        raise OptionError('networks, pairs', f'{len(networks)} networks and {len(pairs)} pairs', 'at least one of either',
+                          'Pass {"target": predictor}.')
     for n,p in networks.items(): check_classes(f'networks[{n!r}]', p.classes, pairs)
     probes = {n:probe(p, comp or compute(precision='float32')) for n,p in networks.items()}
     known = {n:torch.as_tensor(z).float().cpu() for n,z in (logits or {}).items()}
     said = {n:known[n] if n in known else answers(p, pairs) for n,p in probes.items()}
-    want = len(pairs),len(pairs.classes)
+    want = [len(pairs), len(pairs.classes)]
     for n,z in said.items():
-        if z.shape != want: raise ShapeError(f'logits[{n!r}]', list(z.shape), '[{},{}]'.format(*want), 'Pass the answers to these pairs, in their order.')
+        if list(z.shape) != want:
+            raise ShapeError(f'logits[{n!r}]', list(z.shape), want, 'Pass the answers to these pairs, in their order.')
     return Ensemble(pairs, probes, said, pairs.labels if truth is None else np.asarray(truth), tau, balanced)
 
 # %% ../nbs/37_inspect.ipynb #fbb9709b
@@ -235,7 +238,8 @@ def sample_table(j:Ensemble) -> pd.DataFrame: # a line a sample
     if len(teachers) > 1: t['disagree'] = np.ptp(teachers, axis=0) > 0
     if len(j.auxiliaries) > 1:
         s = {m:information_contribution(j.logits[n]) for m,n in j.auxiliaries.items()}
-        for name,values in (('s', s), ('rho', sample_weights(s))): t = t.assign(**{f'{name}_{m}':v.numpy() for m,v in values.items()})
+        t = t.assign(**{f's_{m}':v.numpy() for m,v in s.items()})
+        t = t.assign(**{f'rho_{m}':v.numpy() for m,v in sample_weights(s).items()})
     if 'source' in said:
         y = soft_labels(j.logits['source'])
         t['sure'] = y.amax(1).numpy()
@@ -309,7 +313,8 @@ class Live:
         return self.box._repr_mimebundle_(**kwargs) | words
 
 def menu(options, what):
-    return W.Dropdown(options=options, description=what, layout=W.Layout(width='270px'), style=dict(description_width='60px'))
+    look = dict(layout=W.Layout(width='270px'), style=dict(description_width='60px'))
+    return W.Dropdown(options=options, description=what, **look)
 
 class Button(W.Button):
     "A button whose action raises to whoever calls `click`; `on_click` would keep what a callback raises"

@@ -29,7 +29,8 @@ from .tasks import read_labels
 # %% ../nbs/38_workbench.ipynb #c09ada53
 def without_clouds(s:Scenes) -> Scenes:
     "The same samples on their clear ground, where it is known"
-    return replace(s, modalities={k:m if m.clear is None else replace(m, values=m.clear) for k,m in s.modalities.items()})
+    def ground(m): return m if m.clear is None else replace(m, values=m.clear)
+    return replace(s, modalities={k:ground(m) for k,m in s.modalities.items()})
 
 def under_clouds(pairs:Scenes, i:int, spec:clouds.CloudSpec) -> Scenes: # the one sample
     "One sample as `pairs.with_clouds(spec)` would show it"
@@ -90,10 +91,11 @@ def cover_figure(j:Ensemble, i:int, spec:clouds.CloudSpec, covers=COVERS) -> Pla
     top,low = fig.subfigures(2, 1, height_ratios=(1.1, 1.9))
     for ax,rgb,c in zip(top.subplots(1, len(covers)), seen, covers):
         ax.imshow(rgb)
-        ax.set(xticks=[], yticks=[], frame_on=False)
+        bare(ax)
         ax.set_title(f'cover {c:g}', fontsize=7)
     ax = low.subplots()
-    for (n,p),ls in zip(said.items(), LINES*len(said)): ax.plot(covers, p, ls, marker='.', color=colour_of(n), label=word(n))
+    for (n,p),ls in zip(said.items(), LINES*len(said)):
+        ax.plot(covers, p, ls, marker='.', color=colour_of(n), label=word(n))
     whose = j.pairs.classes[j.truth[i]] if j.truth[i] >= 0 else 'its first choice'
     ax.set(xlabel='cover of this sample', ylabel=f'probability of {whose}', ylim=(-.02, 1.02))
     ax.legend(loc='upper left', bbox_to_anchor=(1, 1))
@@ -145,7 +147,7 @@ def queue(logits, features, labelled, n=8) -> np.ndarray: # rows, the most worth
 
 def label_view(pairs:Scenes, i:int, logits) -> View: # logits [K]
     "A sample to be labelled: its pictures, but the ground under its cloud, and what the network guesses"
-    seen = {k:v for k,v in tiles(pairs, i).items() if 'without cloud' not in k} # whoever labels sees what the network sees
+    seen = tiles(pairs, i, KINDS[1:]) # whoever labels sees what the network sees
     p = soft_labels(logits)
     doubt = f'{float(entropy(p)):.2f} of at most {np.log(len(pairs.classes)):.2f} nats'
     return View(str(pairs.ids[i]), seen, dict(network=p.numpy()), pairs.classes, facts=dict(entropy=doubt))
@@ -154,13 +156,15 @@ def queue_html(pairs, rows, logits) -> str: # logits [N,K]
     "The first of some samples to be labelled, and the others small"
     small = pictures(pairs)[0]
     later = ''.join(img(small.draw([i])[0], f'later: {pairs.ids[i]}', 48) for i in rows[1:])
-    row = f'<div style="display:flex;gap:4px;margin-top:8px;align-items:center;font-size:11px"><span>next</span>{later}</div>'
-    return label_view(pairs, rows[0], logits[rows[0]]).html() + row
+    style = 'display:flex;gap:4px;margin-top:8px;align-items:center;font-size:11px'
+    first = label_view(pairs, rows[0], logits[rows[0]]).html()
+    return f'{first}<div style="{style}"><span>next</span>{later}</div>'
 
+# %% ../nbs/38_workbench.ipynb #73aed3d3
 @styled
 def queue_figure(pairs:Scenes, rows, # samples
-                 logits, # [N,K]
-                 title=None) -> Plate:
+                 logits # [N,K]
+                ) -> Plate:
     "Samples to label next, with the network's guess"
     ways = pictures(pairs)
     cols = max(4, len(rows))
@@ -170,9 +174,8 @@ def queue_figure(pairs:Scenes, rows, # samples
         guess = soft_labels(logits[i])
         column[0].set_title(f'{pairs.classes[int(guess.argmax())]}? {float(guess.max()):.2f}', fontsize=6.5)
         column[-1].set_xlabel(pairs.ids[i], fontsize=6.5)
-    for ax in axs.flat: ax.set(xticks=[], yticks=[], frame_on=False)
-    for ax,p in zip(axs[:,0], ways): ax.set_ylabel(f'{p.name}\n{p.scale}' if p.scale else p.name, fontsize=6.5)
-    fig.suptitle(title)
+    bare(*axs.flat)
+    for ax,p in zip(axs[:,0], ways): ax.set_ylabel(p.caption, fontsize=6.5)
     return fig
 
 # %% ../nbs/38_workbench.ipynb #15c77ba1
