@@ -21,21 +21,28 @@ def check_opinions(name, # argument's name
                    dims=(2,)): # numbers of dimensions that will do
     "`ShapeError` or `NotFiniteError` where a teacher's opinions are none"
     if not isinstance(z, torch.Tensor) or z.ndim not in dims or not z.is_floating_point():
-        raise ShapeError(name, f'a {type(z).__name__} {list(getattr(z, "shape", ()))}', 'a tensor of floats [N,K]', 'Pass logits as Predictor.logits gives them.')
+        raise ShapeError(name, f'a {type(z).__name__} {list(getattr(z, "shape", ()))}', 'a tensor of floats [N,K]',
+                         'Pass logits as Predictor.logits gives them.')
     bad = ~z.isfinite().all(-1)
-    if bad.any(): raise NotFiniteError(name, f'NaN or infinity for {int(bad.sum())} of {bad.numel()} samples', 'numbers', 'Look at the network that they come from.')
+    if bad.any():
+        raise NotFiniteError(name, f'NaN or infinity for {int(bad.sum())} of {bad.numel()} samples', 'numbers',
+                             'Look at the network that they come from.')
 
 def check_rows(z, # opinions [N,K]
                rows, n_classes): # rows to train on, and what the network tells apart
     "`ShapeError` where opinions are not about these rows and classes"
     most = max(map(int, rows), default=-1)
-    if most >= len(z) or z.shape[1] != n_classes: raise ShapeError('opinions', list(z.shape), f'more than {most} rows of {n_classes} classes', 'Ask the teacher about the very samples that are learned from.')
+    if most >= len(z) or z.shape[1] != n_classes:
+        raise ShapeError('opinions', list(z.shape), f'more than {most} rows of {n_classes} classes',
+                         'Ask the teacher about the very samples that are learned from.')
 
 def check_teachers(**opinions): # name = logits or probabilities [N,K]
     "The same for several, of the same samples and classes"
     for name,z in opinions.items(): check_opinions(name, z)
     shapes = {k:list(z.shape) for k,z in opinions.items()}
-    if len(set(map(tuple, shapes.values()))) > 1: raise ShapeError(', '.join(shapes), ' and '.join(map(str, shapes.values())), 'opinions on the same samples and classes', 'Ask all of them about the same pairs.')
+    if len(set(map(tuple, shapes.values()))) > 1:
+        raise ShapeError(', '.join(shapes), ' and '.join(map(str, shapes.values())),
+                         'opinions on the same samples and classes', 'Ask all of them about the same pairs.')
 
 def soft_labels(logits:torch.Tensor, # [N,K]
                 T:float=1.0 # temperature
@@ -50,7 +57,9 @@ def soft_cross_entropy(logits:torch.Tensor, # student's [B,K]
                        reduction='mean' # 'mean', or 'none' for [B]
                       ) -> torch.Tensor: # scalar, or [B]
     "Cross-entropy of a student against soft labels, eqs. (1)-(3)"
-    if logits.shape != soft_labels.shape: raise ShapeError('soft_labels', list(soft_labels.shape), f'{list(logits.shape)}, as the logits', 'Teacher and student need the same samples and classes.')
+    if logits.shape != soft_labels.shape:
+        raise ShapeError('soft_labels', list(soft_labels.shape), f'{list(logits.shape)}, as the logits',
+                         'Teacher and student need the same samples and classes.')
     ce = -(soft_labels*F.log_softmax(logits.float(), dim=-1)).sum(-1)
     return ce.mean() if check_option('reduction', reduction, ('mean','none')) == 'mean' else ce
 
@@ -81,7 +90,8 @@ def keep(soft_labels:torch.Tensor, # [N,K]
     check_opinions('soft_labels', soft_labels)
     p,c = soft_labels.max(-1)
     if not balanced: return p >= tau
-    n,out = int((p >= tau).sum()),torch.zeros(len(p), dtype=torch.bool)
+    n = int((p >= tau).sum())
+    out = torch.zeros(len(p), dtype=torch.bool)
     for k in c.unique():
         of_k = torch.nonzero(c == k)[:,0]
         out[of_k[p[of_k].argsort(descending=True)[:-(-n*len(of_k)//len(p))]]] = True
@@ -93,16 +103,20 @@ class HardLabels:
     "Cross-entropy against classes"
     labels: np.ndarray # [N], whole numbers; -1 where nothing is learned
     def __post_init__(self):
-        if np.ndim(self.labels) != 1 or np.asarray(self.labels).dtype.kind not in 'iu': raise LabelError('labels', f'{np.asarray(self.labels).dtype} {list(np.shape(self.labels))}', 'whole numbers [N]', 'Pass the labels of a set.')
+        y = np.asarray(self.labels)
+        if y.ndim != 1 or y.dtype.kind not in 'iu':
+            raise LabelError('labels', f'{y.dtype} {list(y.shape)}', 'whole numbers [N]', 'Pass the labels of a set.')
     def on(self, device):
         y = torch.tensor(np.array(self.labels), device=device)
-        def loss(logits, rows): return F.cross_entropy(logits, y[rows])
+        def loss(logits, batch): return F.cross_entropy(logits, y[batch.rows])
         return loss
     def check(self, rows, n_classes): # rows to train on, and what the network tells apart
         "`LabelError` where a row has no class of the network's"
         y = np.asarray(self.labels)[np.asarray(rows, int)]
         bad = y[(y < 0) | (y >= n_classes)]
-        if len(bad): raise LabelError('labels', f'{bad[0]} in {len(bad)} of {len(y)} samples', f'0 to {n_classes - 1}', 'Leave out samples without a label, or number the classes from 0.')
+        if len(bad):
+            raise LabelError('labels', f'{bad[0]} in {len(bad)} of {len(y)} samples', f'0 to {n_classes - 1}',
+                             'Leave out samples without a label, or number the classes from 0.')
 
 @dataclass(frozen=True, eq=False)
 class SoftLabels:
@@ -112,5 +126,5 @@ class SoftLabels:
     def check(self, rows, n_classes): check_rows(self.y, rows, n_classes)
     def on(self, device):
         y = self.y.to(device)
-        def loss(logits, rows): return soft_cross_entropy(logits, y[rows])
+        def loss(logits, batch): return soft_cross_entropy(logits, y[batch.rows])
         return loss

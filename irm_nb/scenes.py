@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 
-from .core import *
 from . import clouds
+from .core import *
+from .store import own_code, storable
 
-# %% ../nbs/04_scenes.ipynb #3dc1d2c6
+# %% ../nbs/04_scenes.ipynb #f64518e4
 @dataclass(frozen=True)
 class Unit:
     "What values in a unit look like"
@@ -39,18 +40,20 @@ class Sensor:
     clouded: bool # whether clouds hide it
     channels: object # (values float32 [B,C,H,W], bands, units) -> float32 [B,C',H,W]
     bands: object = tuple # (names) -> names as they are kept; raises `OptionError` for others
+    channel_names: object = tuple # (bands) -> names of the channels
+    def __key__(self): return [self.name, *map(own_code, (self.channels, self.bands, self.channel_names))]
 
 SENSORS = {}
 
 def sensor(name:str, units:dict, # name -> `Unit`
-           clouded:bool, bands=tuple):
+           clouded:bool, bands=tuple, channel_names=tuple):
     "Decorator: a function (values [B,C,H,W], bands, units) -> channels [B,C',H,W] makes a sensor"
     def add(f):
-        SENSORS[name] = Sensor(name, units, clouded, f, bands)
+        SENSORS[name] = Sensor(name, units, clouded, f, bands, channel_names)
         return f
     return add
 
-# %% ../nbs/04_scenes.ipynb #4fac0852
+# %% ../nbs/04_scenes.ipynb #c6f03a23
 VISIBLE = 'R','G','B','B01','B02','B03','B04'
 
 def _named_bands(bands):
@@ -66,28 +69,37 @@ def optical_channels(x, bands, units):
     full = torch.tensor([3000. if b in VISIBLE else 6000. for b in bands]).view(-1,1,1)
     return (x/full).clamp(0, 1)
 
-# %% ../nbs/04_scenes.ipynb #24790929
+# %% ../nbs/04_scenes.ipynb #3a5d614e
 def _radar_bands(bands):
     pols = polarisations(bands)
     if len(pols) > 2:
         raise OptionError('pols', repr(bands), 'one or two polarisations', 'A second pass is a modality of its own.')
     return pols
 
+def _in_order(bands): return sorted(bands, key=POLARISATIONS.index)
+
+def _radar_names(bands):
+    if len(bands) == 1: return bands*3
+    first,second = _in_order(bands)
+    return first, second, f'{first}-{second}'
+
 _DB = Unit(('float16','float32'), -250, 100, 0, 'backscatter in dB, mostly between -30 and 5',
            "Convert linear power with raster.db, say units='stretch8', or leave out samples that hold a fill value.")
 _STRETCH = Unit(('uint8','float16','float32'), 0, 255, usual="8 bits, 0 to 255, for 'stretch8'",
                 do="Say units='dB' where they are decibels.")
 
-@sensor('radar', dict(dB=_DB, stretch8=_STRETCH), clouded=False, bands=_radar_bands)
+@sensor('radar', dict(dB=_DB, stretch8=_STRETCH), clouded=False, bands=_radar_bands, channel_names=_radar_names)
 def radar_channels(x, bands, units):
     "Co-polarised, cross-polarised, and their difference; or the single one three times"
     if len(bands) == 1: return x.expand(-1,3,-1,-1)
-    first,second = (x[:,bands.index(p)] for p in sorted(bands, key=POLARISATIONS.index))
+    first,second = (x[:,bands.index(p)] for p in _in_order(bands))
     return torch.stack([first, second, first - second], 1)
 
-# %% ../nbs/04_scenes.ipynb #98c108d5
+# %% ../nbs/04_scenes.ipynb #c3f09076
+def _relief_names(bands): return 'relief', 'slope down', 'slope right'
+
 @sensor('height', dict(m=Unit(('float16','float32'), -1000, 9500, usual='heights in m')), clouded=False,
-        bands=_named_bands)
+        bands=_named_bands, channel_names=_relief_names)
 def height_channels(x, bands, units):
     "Relief [m], and slope down and to the right [m a pixel]"
     down,right = torch.gradient(x, dim=(2,3))
@@ -104,6 +116,7 @@ def _array(where, a, ndim, dtypes, what):
                          'Convert the array before building the set.')
     return frozen(a if a.dtype.isnative else a.astype(a.dtype.newbyteorder('=')))
 
+@storable
 @dataclass(frozen=True)
 class Input:
     "What a network must be fed of one modality"
@@ -118,10 +131,12 @@ class Input:
         "The network's channels"
         return SENSORS[self.sensor].channels(x, self.bands, self.units)
     @property
+    def channel_names(self): return tuple(SENSORS[self.sensor].channel_names(self.bands))
+    @property
     def n_channels(self): return self.channels(torch.zeros(1, len(self.bands), 4, 4)).shape[1]
     def __str__(self): return f'{"+".join(self.bands)} in {self.units}'
 
-# %% ../nbs/04_scenes.ipynb #4fc825c3
+# %% ../nbs/04_scenes.ipynb #37402366
 @dataclass(frozen=True, eq=False, repr=False)
 class Modality:
     "The images of one sensor"
@@ -150,7 +165,7 @@ class Modality:
     def __len__(self): return len(self.values)
     def __repr__(self): return f'Modality: {len(self)} images of {self.size[0]}×{self.size[1]}, {self.input}'
 
-# %% ../nbs/04_scenes.ipynb #bfd9dd52
+# %% ../nbs/04_scenes.ipynb #7adaf5ab
 @patch
 def _checked(self:Modality, name, allowed):
     "One of its arrays, of a type that its units allow and as many channels as it has bands"
@@ -284,7 +299,7 @@ def _check_finite(name, a, ids):
     raise NotFiniteError(name, f'{bad.sum()} values that are NaN or infinite, in {(bad > 0).sum()} of {len(a)} '
                          f'samples, the first {first!r}', 'numbers', 'Fill them, or leave these samples out.')
 
-# %% ../nbs/04_scenes.ipynb #1c692040
+# %% ../nbs/04_scenes.ipynb #63c381b1
 class _Frozen:
     def __setattr__(self, name, value):
         if '_whole' in vars(self):
@@ -337,7 +352,7 @@ class Scenes(_Frozen):
     def __len__(self): return len(self.labels)
     def __getitem__(self, name) -> Modality: return self.modalities[check_option('modality', name, self.names)]
 
-# %% ../nbs/04_scenes.ipynb #c4533a53
+# %% ../nbs/04_scenes.ipynb #e3fc4ccf
 @patch(as_prop=True)
 def names(self:Scenes) -> tuple:
     "Names of its modalities"
@@ -368,7 +383,7 @@ def clear(self:Scenes):
     "The clear images under composed clouds; None where they are not known"
     return next((m.clear for m in self.modalities.values() if m.clear is not None), None)
 
-# %% ../nbs/04_scenes.ipynb #054ae9a9
+# %% ../nbs/04_scenes.ipynb #4dca0f72
 def _entry(a): return ['array', a.dtype.str, list(a.shape), _remembered(array_digest, a)]
 def _fields_of(o): return {f.name:getattr(o, f.name) for f in fields(o) if f.name not in NOTES}
 
@@ -387,7 +402,7 @@ def fingerprint(self:Scenes) -> str:
     if '_hash' not in vars(self): vars(self)['_hash'] = digest(_with_entries(_content(self)))
     return self._hash
 
-# %% ../nbs/04_scenes.ipynb #870ee58d
+# %% ../nbs/04_scenes.ipynb #8afd7e1c
 def _modalities(given, values):
     "The modalities with some of their values replaced"
     if not isinstance(given, dict) or not given or not all(isinstance(m, Modality) for m in given.values()):
@@ -416,7 +431,7 @@ def _cleared(modalities, v):
         raise PairError('clear', f'{len(hidden)} modalities that clouds hide', 'one', 'Use with_modality for each.')
     return {hidden[0]:replace(modalities[hidden[0]], clear=v)}
 
-# %% ../nbs/04_scenes.ipynb #576a1bb0
+# %% ../nbs/04_scenes.ipynb #0776d102
 _TAKEN = {'modalities','labels','classes','ids','alpha','kind','cover','groups','crs','transform','clear','size',
           'names','inputs','counts','cloudy','fingerprint','all','source', *NOTES}
 
@@ -440,7 +455,7 @@ def _check_samples(s):
     for k,m in s.modalities.items(): _check_values(k, m, s.ids)
     _check_sky(s, n)
 
-# %% ../nbs/04_scenes.ipynb #a5e9bf08
+# %% ../nbs/04_scenes.ipynb #e17b0808
 def _check_values(name, m, ids):
     "Finite, and in the units that are declared"
     for part,shape in (('clear', m.values.shape), ('present', (len(m),))):
@@ -449,7 +464,7 @@ def _check_values(name, m, ids):
             raise PairError(part, list(a.shape), f'{list(shape)}, for {name} {list(m.values.shape)}',
                             'Make it from the same samples, at the same size, or leave it out.')
     unit = SENSORS[m.sensor].units[m.units]
-    if m.values.dtype.kind != 'f' or not m.values.size: return
+    if m.values.dtype.kind != 'f' or not m.values.size or m.present is not None and not m.present.any(): return
     lo,hi = _check_finite(name, m.values, ids)
     if lo >= unit.below: raise UnitsError(name, f'no value below {unit.below:g}', unit.usual, unit.do)
     if lo < unit.least or hi > unit.most:
@@ -551,7 +566,7 @@ def subset(self:Scenes, idx) -> Scenes: # indices [M] or a boolean mask [N]
     modalities = {k:part(m) for k,m in self.modalities.items()}
     return replace(self, modalities=modalities, **{k:_taken(getattr(self, k), idx) for k in PER_SAMPLE})
 
-# %% ../nbs/04_scenes.ipynb #44cf671b
+# %% ../nbs/04_scenes.ipynb #8f48ec35
 @patch
 def select(self:Scenes, *names, **bands) -> Scenes: # names of modalities, or name=bands
     "The same samples, seen in some modalities and bands"
@@ -598,7 +613,7 @@ def _composed(m, alpha, spec, keep):
     cloudy = _ours(clouds.compose(ground, alpha, shadow=spec.shadow))
     return replace(m, values=cloudy, clear=ground if keep else None)
 
-# %% ../nbs/04_scenes.ipynb #faeba45a
+# %% ../nbs/04_scenes.ipynb #68aae550
 @patch
 def with_clouds(self:Scenes, spec, # a `clouds.CloudSpec`
                 over='error' # real clouds over unknown ground: 'error', or 'add' lays the new clouds on top of them
@@ -639,7 +654,7 @@ def _both_know(where, a, b):
         raise PairError(where, 'known to some of the sets', 'known to all, or to none',
                         'Forget it where it is known, with dataclasses.replace, or give it to all.')
 
-# %% ../nbs/04_scenes.ipynb #f1c8db9a
+# %% ../nbs/04_scenes.ipynb #113113f3
 def _joint_classes(sets, classes):
     names = _classes(sets[0].classes if classes is None else classes)
     for i,s in enumerate(sets):
@@ -792,7 +807,7 @@ def _load(path, meta):
                          'It was changed by hand or torn: build the set again.')
     return s
 
-# %% ../nbs/04_scenes.ipynb #372200dc
+# %% ../nbs/04_scenes.ipynb #fd7f126b
 def _notes_of(meta): return {k:_read_note(v) for k,v in dict(meta.get('notes') or {}).items() if k in NOTES}
 
 def _read_set(meta, arrays):

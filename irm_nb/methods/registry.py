@@ -7,9 +7,10 @@ __all__ = ['METHODS', 'Method', 'method']
 
 # %% ../../nbs/20_registry.ipynb #3e5b21f7
 from dataclasses import dataclass
+
 from ..core import *
-from ..scenes import MODALITIES, Task
 from ..store import Store
+from ..tasks import Task
 from ..transfer import Config, Predictor, check_task
 
 # %% ../../nbs/20_registry.ipynb #0b2ad47f
@@ -17,26 +18,32 @@ from ..transfer import Config, Predictor, check_task
 class Method:
     "A row of a table"
     name: str # as the paper prints it
-    uses: str # 'opt', 'sar' or 'both': what it sees at test time
+    modalities: tuple # that it sees at test time; None: all that a task has
     source: str # where it is defined
     run: object # (task, cfg, store, comp) -> `Predictor`
-    ours: bool = False # not a row of the paper
+    in_paper: bool = False # a row of the paper's tables
     @property
     def about(self): return (self.run.__doc__ or '').strip().split('\n')[0]
+    @property
+    def sees(self): return 'all' if self.modalities is None else '+'.join(self.modalities) # for tables
     def __call__(self, task:Task, cfg:Config=Config(), store:Store=None, comp:Compute=None) -> Predictor:
         "Train it, or take it out of the store"
-        check_task(task)
+        check_task(task, cfg)
+        for k in self.modalities or ():
+            if k not in task.train.names:
+                raise PairError(self.name, f'a task of {", ".join(task.train.names)}', f'the modality {k!r}',
+                                'Leave this row out, or name the modality so.')
         return self.run(task, cfg, store or Store(), comp or compute())
 
 # %% ../../nbs/20_registry.ipynb #3d26d955
 METHODS = {}
 
-def method(name:str, uses:str, source:str, ours=False):
+def method(name:str, modalities=None, source='', in_paper=False): # fields of `Method`
     "Decorator: put a function into `METHODS`"
-    check_option('uses', uses, MODALITIES)
     def add(f):
         has = METHODS[name].run.__module__ if name in METHODS else '__main__'
-        if has not in ('__main__', f.__module__): raise OptionError('method', repr(name), 'a name of its own', f'{has} has it already.')
-        METHODS[name] = Method(name, uses, source, f, ours)
+        if has not in ('__main__', f.__module__):
+            raise OptionError('method', repr(name), 'a name of its own', f'{has} has it already.')
+        METHODS[name] = Method(name, None if modalities is None else tuple(modalities), source, f, in_paper)
         return f
     return add
