@@ -347,7 +347,7 @@ def _class_tile(ax, ways, idx, n, title):
     page = mosaic([p.draw(np.sort(idx)) for p in ways], n) if len(idx) else blank
     ax.imshow(page, interpolation='antialiased')
     ax.set_title(title, pad=2, fontsize=7)
-    bare(ax)
+    one_pol(ax)
     ax.tick_params(length=0)
 
 # %% ../nbs/33_figures.ipynb #e81de290
