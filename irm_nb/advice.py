@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from .clouds import CloudSpec
 from .core import *
 from .distill import entropy, soft_labels
-from .experiments import read_sky as read_scenario
+from .domains import read_scenario
 from .metrics import Interval, differences, seed_interval
 from .tables import SETTING, check_one, check_results
 
