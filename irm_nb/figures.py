@@ -28,6 +28,7 @@ from matplotlib.transforms import Affine2D
 from PIL import Image
 
 from .core import *
+from .metrics import check_columns
 from .scenes import *
 
 # %% ../nbs/33_figures.ipynb #8c976171
@@ -157,10 +158,7 @@ def legible(fig, least=6) -> Figure: # the same figure
 # %% ../nbs/33_figures.ipynb #fdf07afa
 def need_columns(table, *names):
     "Refuse a table that lacks columns or rows"
-    absent = [c for c in names if c not in table]
-    if absent:
-        wanted = f'columns {", ".join(names)}'
-        raise OptionError('table', f'no column {", ".join(absent)}', wanted, 'Rename the columns.')
+    check_columns('table', table, names, 'Rename the columns.')
     if not len(table): raise OptionError('table', 'no rows', 'one row a run', 'Run the cells first.')
 
 def name_rows(ax, names):
@@ -347,7 +345,7 @@ def _class_tile(ax, ways, idx, n, title):
     page = mosaic([p.draw(np.sort(idx)) for p in ways], n) if len(idx) else blank
     ax.imshow(page, interpolation='antialiased')
     ax.set_title(title, pad=2, fontsize=7)
-    one_pol(ax)
+    bare(ax)
     ax.tick_params(length=0)
 
 # %% ../nbs/33_figures.ipynb #e81de290

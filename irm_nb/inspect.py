@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CLOUDS', 'WHICH', 'png', 'text64', 'img', 'tiles', 'map_tiles', 'View', 'note_figure', 'Ensemble', 'answers',
-           'check_classes', 'ensemble', 'sample_weights', 'sample_table', 'orders', 'possible', 'choose', 'sample_view',
-           'Live', 'menu', 'Button', 'slider', 'watch', 'SampleInspector']
+           'probe_for', 'ensemble', 'sample_table', 'orders', 'possible', 'choose', 'sample_view', 'Live', 'menu',
+           'Button', 'slider', 'watch', 'SampleInspector']
 
 # %% ../nbs/37_inspect.ipynb #d5e9fc83
 import base64, io, re
@@ -23,7 +23,7 @@ from fastcore.basics import patch
 
 from .core import *
 from .distill import *
-from .explain import *
+from .explain import Probe, probe, saliency, shapley
 from .figures import *
 from .irm import discrepancy_ratio, information_contribution
 from .plots import by_modality, sky_words
@@ -91,6 +91,7 @@ def _heading(view, n): # one network's column
     words = f'{escape(word(n))}<br>{escape(view.choice(n))}'
     return f'<th style="color:{colour_of(n)};text-align:left;padding:0 4px">{words}</th>'
 
+# %% ../nbs/37_inspect.ipynb #b91619f8
 @patch
 def table_html(self:View) -> str:
     "Classes down, networks across"
@@ -183,8 +184,8 @@ class Ensemble:
     @property
     def speaker(self): # whose choices are explained
         if 'target' in self.probes: return 'target'
-        most = max(len(p.names) for p in self.probes.values())
-        return [n for n,p in self.probes.items() if len(p.names) == most][-1]
+        sees = {n:len(p.predictor.names) for n,p in self.probes.items()}
+        return [n for n in sees if sees[n] == max(sees.values())][-1]
     @property
     def target(self): # [N]: the class that is explained, the true one where it is known
         return np.where(self.truth >= 0, self.truth, self.logits[self.speaker].argmax(1).numpy())
@@ -196,11 +197,12 @@ def answers(p:Probe, pairs) -> torch.Tensor: # logits [N,K], on the CPU
     "What a network says of some samples"
     return torch.cat([p.logits(p.inputs(pairs, r)).cpu() for r in torch.arange(len(pairs)).split(128)])
 
-def check_classes(where, classes, pairs):
-    "`LabelError` for a network of other classes"
-    if tuple(classes) != pairs.classes:
-        raise LabelError(where, ', '.join(classes), ', '.join(pairs.classes),
-                         'Pass networks that were trained for the classes of these pairs.')
+def probe_for(where, pairs, network, comp=None) -> Probe:
+    "A network that is to be asked about samples; one of other classes is refused"
+    p = probe(network, comp or compute(precision='float32'))
+    if tuple(p.predictor.classes) == pairs.classes: return p
+    raise LabelError(where, ', '.join(p.predictor.classes), ', '.join(pairs.classes),
+                     'Pass networks that were trained for the classes of these pairs.')
 
 def ensemble(pairs:Scenes,
              networks:dict, # name -> `Predictor` or `Probe`
@@ -210,10 +212,9 @@ def ensemble(pairs:Scenes,
              comp:Compute=None) -> Ensemble:
     "Ask every network about every sample, once"
     if not networks or not len(pairs):
-        raise OptionError('networks, pairs', f'{len(networks)} networks and {len(pairs)} pairs', 'at least one of either',
-                          'Pass {"target": predictor}.')
-    for n,p in networks.items(): check_classes(f'networks[{n!r}]', p.classes, pairs)
-    probes = {n:probe(p, comp or compute(precision='float32')) for n,p in networks.items()}
+        raise OptionError('networks, pairs', f'{len(networks)} networks and {len(pairs)} pairs',
+                          'at least one of either', 'Pass {"target": predictor}.')
+    probes = {n:probe_for(f'networks[{n!r}]', pairs, p, comp) for n,p in networks.items()}
     known = {n:torch.as_tensor(z).float().cpu() for n,z in (logits or {}).items()}
     said = {n:known[n] if n in known else answers(p, pairs) for n,p in probes.items()}
     want = [len(pairs), len(pairs.classes)]
@@ -223,11 +224,6 @@ def ensemble(pairs:Scenes,
     return Ensemble(pairs, probes, said, pairs.labels if truth is None else np.asarray(truth), tau, balanced)
 
 # %% ../nbs/37_inspect.ipynb #fbb9709b
-def sample_weights(contributions:dict # modality -> S [N]
-                  ) -> dict: # modality -> ρ [N]
-    "What sample-level IRM would weigh each auxiliary with"
-    return dict(zip(contributions, discrepancy_ratio(*contributions.values(), level='sample')))
-
 def sample_table(j:Ensemble) -> pd.DataFrame: # a line a sample
     "What can be known of every sample without looking at it"
     said = {n:z.argmax(1).numpy() for n,z in j.logits.items()}
@@ -239,7 +235,7 @@ def sample_table(j:Ensemble) -> pd.DataFrame: # a line a sample
     if len(j.auxiliaries) > 1:
         s = {m:information_contribution(j.logits[n]) for m,n in j.auxiliaries.items()}
         t = t.assign(**{f's_{m}':v.numpy() for m,v in s.items()})
-        t = t.assign(**{f'rho_{m}':v.numpy() for m,v in sample_weights(s).items()})
+        t = t.assign(**{f'rho_{m}':v.numpy() for m,v in discrepancy_ratio(s, 'sample').items()})
     if 'source' in said:
         y = soft_labels(j.logits['source'])
         t['sure'] = y.amax(1).numpy()

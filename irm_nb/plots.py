@@ -7,7 +7,7 @@ __all__ = ['QUANTITIES', 'logged', 'column', 'modalities_of', 'modality_curves',
            'by_modality', 'sample_sheet', 'columns_by_modality', 'contribution_figure', 'shapley_figure',
            'reliability_figure', 'filter_figure', 'embedding_figure', 'saliency_figure']
 
-# %% ../nbs/34_plots.ipynb #69cc1c63
+# %% ../nbs/34_plots.ipynb #0431a524
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
@@ -15,9 +15,9 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from .core import *
-from .explain import ece, mean_by
+from .assumptions import ece
 from .figures import *
-from .metrics import cover_masks
+from .metrics import cover_masks, mean_by
 
 # %% ../nbs/34_plots.ipynb #27c51e10
 QUANTITIES = dict(ce='CE with the teacher, nats', kl='KL from the teacher, nats')

@@ -6,7 +6,7 @@
 __all__ = ['COVERS', 'ALL_DONE', 'without_clouds', 'under_clouds', 'ask', 'lab_view', 'cover_steps', 'cover_figure', 'CloudLab',
            'queue', 'label_view', 'queue_html', 'queue_figure', 'LabelHelper']
 
-# %% ../nbs/38_workbench.ipynb #ebe0188d
+# %% ../nbs/38_workbench.ipynb #6e934bd8
 from dataclasses import replace
 
 import ipywidgets as W
@@ -18,10 +18,10 @@ from . import clouds
 from .advice import next_labels, write_labels
 from .core import *
 from .distill import *
-from .explain import features, probe
+from .explain import features
 from .figures import *
 from .inspect import *
-from .inspect import sample_weights
+from .irm import discrepancy_ratio
 from .plots import by_modality, sky_words
 from .scenes import *
 from .tasks import read_labels
@@ -57,7 +57,7 @@ def _lab_facts(j, i, one, spec, said, without):
     for n,p in said.items():
         if choice(p) != choice(without[n]): yield f'{word(n)} changed its mind',f'{choice(without[n])} → {choice(p)}'
     if len(j.auxiliaries) > 1:
-        rho = sample_weights({m:torch.tensor([said[n].max()]) for m,n in j.auxiliaries.items()})
+        rho = discrepancy_ratio({m:torch.tensor([said[n].max()]) for m,n in j.auxiliaries.items()})
         yield 'ρ of this sample',by_modality({m:float(r) for m,r in rho.items()})
 
 def lab_view(j:Ensemble, i:int, spec:clouds.CloudSpec,
@@ -186,13 +186,12 @@ class LabelHelper(Live):
                  file, # CSV, gone on with where it is there
                  n=8, # proposals at a time
                  comp=None):
-        check_classes('predictor', predictor.classes, pairs)
         self.pairs = pairs
         self.file = as_path(file)
         self.n = n
-        self.probe = probe(predictor, comp or compute(precision='float32'))
+        self.probe = probe_for('predictor', pairs, predictor, comp)
         self.features = features(self.probe, pairs)
-        with torch.no_grad(): self.logits = self.probe.head(self.features.to(self.probe.comp.device)).float().cpu()
+        self.logits = answers(self.probe, pairs)
         self.read()
         self.classes = [Button(c, f'label it {c}', lambda k=k: self.give(k)) for k,c in enumerate(pairs.classes)]
         self.skip = Button('skip', 'not sure: show another', lambda: self.give(None))
