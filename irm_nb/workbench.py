@@ -52,8 +52,8 @@ def _lab_facts(j, i, one, spec, said, without):
     def choice(p): return names[int(p.argmax())]
     yield 'truth',names[j.truth[i]] if j.truth[i] >= 0 else 'unknown'
     yield 'clouds',f'{int(clouds.assign(spec, j.pairs.ids).cloudy.sum())} of {len(j.pairs)} samples cloudy'
-    opacity = f', mean opacity {one.alpha.mean()/255:.2f}' if one.cloudy[0] else ''
-    yield 'this sample',sky_words(one, 0) + opacity
+    opacity = one.alpha.mean()/255
+    yield 'this sample',f'{sky_words(one, 0)}, mean opacity {opacity:.2f}' if one.cloudy[0] else 'not under cloud'
     for n,p in said.items():
         if choice(p) != choice(without[n]): yield f'{word(n)} changed its mind',f'{choice(without[n])} → {choice(p)}'
     if len(j.auxiliaries) > 1:
