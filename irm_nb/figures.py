@@ -51,7 +51,8 @@ def colour_of(name:str # of a network or modality, however it is written
 
 def modality_colours(names) -> dict: # name -> hexadecimal colour
     "Different colours for the modalities of one set, known or not"
-    out,spare = {},iter(SPARE*len(names))
+    spare = iter(SPARE*len(names))
+    out = {}
     for n in names:
         own = colour_of(n)
         out[n] = next(spare) if own in (COLOURS['target'], *out.values()) else own
@@ -209,7 +210,7 @@ def backscatter_scale(pol:str, # 'VV', 'VH', 'HH' or 'HV'
     if check_option('units', units, ('dB','stretch8')) == 'stretch8': return Scale(0., 255., 'uncalibrated')
     return Scale(*lo_hi, 'dB')
 
-# %% ../nbs/33_figures.ipynb #098d077c
+# %% ../nbs/33_figures.ipynb #f9c5aaeb
 def height_view(z:np.ndarray, # heights in m [n,H,W]
                 scale:Scale) -> np.ndarray: # float RGB [n,H,W,3]
     "Heights as shaded maps"
@@ -221,8 +222,8 @@ def height_view(z:np.ndarray, # heights in m [n,H,W]
 def _value_scale(values, unit, cmap):
     "From the smallest to the largest of what up to 64 samples hold"
     some = np.asarray(values[::max(1, len(values)//64)], np.float32)
-    lo,hi = float(some.min()),float(some.max())
-    return Scale(lo, max(hi, lo + 1e-6), unit, cmap)
+    lo = float(some.min())
+    return Scale(lo, max(float(some.max()), lo + 1e-6), unit, cmap)
 
 # %% ../nbs/33_figures.ipynb #3cebefa9
 @dataclass(frozen=True, eq=False)

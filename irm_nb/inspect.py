@@ -204,6 +204,7 @@ def probe_for(where, pairs, network, comp=None) -> Probe:
     raise LabelError(where, ', '.join(p.predictor.classes), ', '.join(pairs.classes),
                      'Pass networks that were trained for the classes of these pairs.')
 
+# %% ../nbs/37_inspect.ipynb #8bce8131
 def ensemble(pairs:Scenes,
              networks:dict, # name -> `Predictor` or `Probe`
              logits:dict=None, # name -> [N,K], where they are at hand
