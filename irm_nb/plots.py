@@ -44,7 +44,7 @@ def modalities_of(runs) -> tuple: # of names
         if not logged(history, 'ce'): column(runs, name, 'ce_opt')
     return tuple(dict.fromkeys(m for h in runs.values() for m in logged(h, 'ce')))
 
-# %% ../nbs/34_plots.ipynb #936c00d2
+# %% ../nbs/34_plots.ipynb #b2d3b50f
 def _epochs(ax):
     ax.set_xlabel('epoch')
     ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
@@ -73,7 +73,8 @@ def modality_curves(runs:dict, # {run: history with ce_NAME, kl_NAME of each mod
         line[0].set_ylabel(QUANTITIES[q])
     for ax,run in zip(axs[0], runs): ax.set_title(run)
     for ax in axs[-1]: _epochs(ax)
-    axs[0,-1].legend(loc='upper left', bbox_to_anchor=(1, 1))
+    key = {l:h for ax in axs[0] for h,l in zip(*ax.get_legend_handles_labels())}
+    axs[0,-1].legend(key.values(), key, loc='upper left', bbox_to_anchor=(1, 1))
     return fig
 
 # %% ../nbs/34_plots.ipynb #89195b1c
