@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['BENCH', 'EPOCHS', 'COMPARATOR', 'seconds', 'interleave', 'bench_row', 'Skipped', 'bench', 'Between', 'noise_pairs',
-           'step', 'bare_step', 'distil_row', 'bare_epoch', 'steps_beside', 'grid_ratio', 'grid_row', 'PairFiles',
-           'write_pairs', 'cores', 'naive_loader', 'naive_epoch', 'naive_transfer', 'naive_losses', 'our_transfer',
-           'untrained_source', 'naive_ratio', 'naive_row', 'comparator_home', 'install_comparator', 'clouds_ratios',
-           'clouds_row', 'fresh', 'import_row', 'cpu_name', 'machine', 'bench_table']
+           'step', 'bare_step', 'distil_row', 'bare_epoch', 'steps_beside', 'forget', 'grid_ratio', 'grid_row',
+           'PairFiles', 'write_pairs', 'cores', 'naive_loader', 'naive_epoch', 'naive_transfer', 'naive_losses',
+           'our_transfer', 'unlabelled', 'untrained_source', 'naive_ratio', 'naive_row', 'comparator_home',
+           'install_comparator', 'clouds_ratios', 'clouds_row', 'fresh', 'import_row', 'cpu_name', 'machine',
+           'bench_table']
 
 # %% ../nbs/36_bench.ipynb #90deba23
 import copy, importlib.util, json, os, platform, shutil, subprocess, sys, tempfile, time
@@ -25,15 +26,18 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from . import experiments, train, world
+from .batches import Batches, channel_stats
 from .clouds import CloudSpec, cloud_opacity, compose
 from .core import *
 from .distill import soft_cross_entropy, soft_labels
-from .irm import Regulator, discrepancy_ratio, modality_losses, regulated_loss
+from .irm import REGULATIONS, SOURCE, RegulatedLoss, discrepancy_ratio, modality_losses, regulated_loss
 from .models import googlenet, new_model, resnet50
-from .scenes import Batches, PairedScenes, Task, channel_stats, sar_channels
+from .scenes import OPT, SAR, PairedScenes, Scenes
 from .store import Store
-from .train import TrainConfig, _epoch, epoch_rows, new_optimizer, train_mode
-from .transfer import Config, Predictor, distil, train_target
+from .tasks import Task
+from .train import Epochs, Student, TrainConfig, _round, epoch_rows, train_mode
+from .transfer import Config, Predictor, distil, n_channels, train_target
+
 
 # %% ../nbs/36_bench.ipynb #81c37630
 def seconds(f) -> float:
@@ -90,7 +94,12 @@ def _sync(comp): # a GPU works behind one's back; the clock must wait for it
 
 class Between:
     "Stands in for the loop's progress bar: times each step, then another function"
-    def __init__(self, other, comp): self.other,self.comp,self.pairs,self.start = other,comp,[],time.perf_counter()
+    desc = 'bench'
+    def __init__(self, other, comp):
+        self.other = other
+        self.comp = comp
+        self.pairs = []
+        self.start = time.perf_counter()
     def update(self, n):
         _sync(self.comp)
         step = time.perf_counter() - self.start
@@ -98,65 +107,80 @@ class Between:
         self.start = time.perf_counter()
 
 # %% ../nbs/36_bench.ipynb #349a6a97
-def noise_pairs(n, k=10, size=64) -> PairedScenes: # for timing: the arithmetic doesn't care what it sees
+def noise_pairs(n, k=10, size=64) -> Scenes: # for timing: the arithmetic doesn't care what it sees
     "Random pixels in the right containers"
     rng = np.random.default_rng(0)
-    return PairedScenes(opt=rng.integers(0, 256, (n,3,size,size), dtype=np.uint8), sar=rng.normal(-12, 4, (n,2,size,size)).astype(np.float32),
-                        labels=np.arange(n) % k, classes=tuple(map(str, range(k))), ids=range(n))
+    opt = rng.integers(0, 256, (n,3,size,size), dtype=np.uint8)
+    sar = rng.normal(-12, 4, (n,2,size,size)).astype(np.float32)
+    return PairedScenes(opt, sar, np.arange(n) % k, tuple(map(str, range(k))), range(n))
 
-def step(m, opt, x, y, comp):
+def step(m, optimizer, x, y, comp):
     "A supervised step on a ready batch, nothing around it"
     with comp.autocast(): logits = m(x)
-    opt.zero_grad(set_to_none=True)
+    optimizer.zero_grad(set_to_none=True)
     F.cross_entropy(logits.float(), y).backward()
-    opt.step()
+    optimizer.step()
     _sync(comp)
 
-def bare_step(comp, batch=64, k=10): # -> a function that does one step
+def bare_step(comp, pairs, batch=64): # -> a function that does one step
     "GoogLeNet's"
-    m = train_mode(new_model('googlenet', k, 6, 'bare').to(comp.device))
-    opt,y = new_optimizer(TrainConfig(), m.parameters()),(torch.arange(batch) % k).to(comp.device)
-    x = torch.randn(batch, 6, 64, 64).to(comp.device, memory_format=torch.channels_last)
-    return partial(step, m, opt, x, y, comp)
+    k = len(pairs.classes)
+    m = train_mode(new_model('googlenet', k, n_channels(pairs), 'bare').to(comp.device))
+    x = torch.randn(batch, n_channels(pairs), *pairs.size).to(comp.device, memory_format=torch.channels_last)
+    y = (torch.arange(batch) % k).to(comp.device)
+    return partial(step, m, TrainConfig().new_optimizer(m.parameters()), x, y, comp)
 
 # %% ../nbs/36_bench.ipynb #1c2cfaf8
 @bench_row('distil', '≤ 1.05')
 def distil_row(quick):
     "F2's training step with IRM over the bare supervised step of the same network on ready tensors"
-    comp,(n,warm),batch = compute(),(2, 1) if quick else (40, 4),16 if quick else 64
-    pairs,g = noise_pairs(batch*4),torch.Generator().manual_seed(0)
-    loss = Regulator(*(torch.randn(len(pairs), 10, generator=g) for _ in range(3)), device=comp.device)
-    cfg,m = TrainConfig(batch=batch),new_model('googlenet', 10, 6, 'F2').to(comp.device)
-    bar = Between(bare_step(comp, batch), comp)
+    comp = compute()
+    n,warm,batch = (2, 1, 16) if quick else (40, 4, 64)
+    pairs = noise_pairs(batch*4)
+    g = torch.Generator().manual_seed(0)
+    said = {t:torch.randn(len(pairs), len(pairs.classes), generator=g) for t in (*pairs.names, SOURCE)}
+    net = new_model('googlenet', len(pairs.classes), n_channels(pairs), 'F2').to(comp.device)
+    student = Student(net, RegulatedLoss(said, REGULATIONS['batch']).on(comp.device))
     rows = torch.arange(batch*(n + warm)) % len(pairs)
-    _epoch(m, new_optimizer(cfg, m.parameters()), Batches(pairs, 'both', channel_stats(pairs, 'both'), comp), rows, loss, cfg, 0, ('bench',), bar)
+    data = Epochs(Batches(pairs, channel_stats(pairs), comp), rows, TrainConfig(batch=batch))
+    bar = Between(bare_step(comp, pairs, batch), comp)
+    _round(student, data.cfg.new_optimizer(net.parameters()), data, 0, ('bench',), bar)
     return [a/b for a,b in bar.pairs[warm:]]
 
 # %% ../nbs/36_bench.ipynb #a288b4a6
-def bare_epoch(m, batches, rows, cfg, every=4) -> float: # seconds
+def bare_epoch(student, data, every=4) -> float: # seconds
     "The steps of an epoch of `fit`, and nothing around them"
-    m,todo = train_mode(copy.deepcopy(m)),epoch_rows(rows, torch.Generator().manual_seed(0), cfg.batch)
-    opt,comp = new_optimizer(cfg, (p for p in m.parameters() if p.requires_grad)),batches.comp
-    ready = [(batches(r), torch.zeros(len(r), dtype=torch.int64, device=comp.device)) for r in todo[::every]]
-    step(m, opt, *ready[0], comp)
-    spent = sum(seconds(partial(step, m, opt, x, y, comp)) for x,y in ready)
+    m = train_mode(copy.deepcopy(student.net))
+    comp = data.comp
+    todo = epoch_rows(data.rows, torch.Generator().manual_seed(0), data.cfg.batch)
+    optimizer = data.cfg.new_optimizer([p for p in m.parameters() if p.requires_grad])
+    ready = [(data.batches(r), torch.zeros(len(r), dtype=torch.int64, device=comp.device)) for r in todo[::every]]
+    step(m, optimizer, *ready[0], comp)
+    spent = sum(seconds(partial(step, m, optimizer, x, y, comp)) for x,y in ready)
     return spent*sum(map(len, todo))/sum(len(y) for _,y in ready)
 
 @contextmanager
 def steps_beside(): # gives {'bare', 'paused'}: seconds of bare steps, and seconds that measuring them took
     "Within, each epoch of any training is followed by its bare steps"
     spent = dict(bare=0., paused=0.)
-    def epoch(m, opt, batches, rows, loss, cfg, *args):
-        logs,start = _epoch(m, opt, batches, rows, loss, cfg, *args),time.perf_counter()
-        spent['bare'] += bare_epoch(m, batches, rows, cfg)
+    def epoch(student, optimizer, data, *args):
+        logs = _round(student, optimizer, data, *args)
+        start = time.perf_counter()
+        spent['bare'] += bare_epoch(student, data)
         spent['paused'] += time.perf_counter() - start
         return logs
-    with mock.patch.object(train, '_epoch', epoch): yield spent
+    with mock.patch.object(train, '_round', epoch): yield spent
 
 # %% ../nbs/36_bench.ipynb #e2cbb1b0
+def forget():
+    "Empty what the library remembers within a process"
+    for name,module in list(sys.modules.items()):
+        for f in vars(module).values() if name.startswith('irm_nb.') else ():
+            if hasattr(f, 'cache_clear'): f.cache_clear()
+
 def grid_ratio(cells, comp) -> float:
     "Seconds of `run` over seconds of its networks' bare steps"
-    for f in (experiments.load_domain, experiments.sky_bank, experiments._pairs, experiments._task): f.cache_clear()
+    forget()
     with tempfile.TemporaryDirectory() as d, steps_beside() as spent:
         start = time.perf_counter()
         got = experiments.run(cells, Store(Path(d)/'store'), out=Path(d)/'out', comp=comp)
@@ -167,42 +191,50 @@ def grid_ratio(cells, comp) -> float:
 @bench_row('grid', '≤ 1.5')
 def grid_row(quick):
     "The demo grid's four rows at demo size, from an empty store, over the bare steps of the networks that it trains"
-    small = dict(samples=120, per_class=2, choices=dict(epochs=1, tau=0.1)) if quick else dict(samples=1000, per_class=20)
-    return [grid_ratio(experiments.grid('demo', seed=[i], **small), compute()) for i in range(1 if quick else 3)]
+    size = dict(samples=1000, per_class=20)
+    if quick: size = dict(samples=120, per_class=2, choices=dict(epochs=1, tau=0.1))
+    return [grid_ratio(experiments.grid('demo', seed=[i], **size), compute()) for i in range(1 if quick else 3)]
 
 # %% ../nbs/36_bench.ipynb #4021b177
 class PairFiles(Dataset):
     "Pairs of PNG files: read, converted, normalised and flipped one at a time"
-    def __init__(self, folder, n, stats, train=True): self.folder,self.n,self.stats,self.train = Path(folder),n,stats,train
+    def __init__(self, folder, n, train=True):
+        self.folder = Path(folder)
+        self.n = n
+        self.train = train
     def __len__(self): return self.n
     def __getitem__(self, i):
-        x = [TF.normalize(TF.to_tensor(Image.open(self.folder/f'{i}-{m}.png')), **self.stats[m]) for m in ('opt','sar')]
+        x = [TF.to_tensor(Image.open(self.folder/f'{i}-{m}.png')) for m in (OPT,SAR)]
+        x = [TF.normalize(a, [0.45]*3, [0.2]*3) for a in x]
         for flip in (TF.hflip, TF.vflip):
             if self.train and torch.rand(()) < 0.5: x = [flip(a) for a in x]
         return x
 
 def write_pairs(pairs, folder) -> PairFiles: # VV, VH, VV−VH as the three bytes of a picture
     "The same pairs as PNG files"
-    sar = sar_channels(np.asarray(pairs.sar, np.float32), pairs.pols)
-    for i,(o,s) in enumerate(zip(pairs.opt, ((sar + 35)*4).clip(0, 255).astype(np.uint8))):
-        for name,a in (('opt', o), ('sar', s)): Image.fromarray(np.ascontiguousarray(a.transpose(1,2,0))).save(Path(folder)/f'{i}-{name}.png')
-    return PairFiles(folder, len(pairs), {m:dict(mean=[0.45]*3, std=[0.2]*3) for m in ('opt','sar')})
+    sar = pairs[SAR].input.channels(torch.tensor(pairs.sar, dtype=torch.float32)).numpy()
+    pictures = {OPT:pairs.opt, SAR:((sar + 35)*4).clip(0, 255).astype(np.uint8)}
+    for name,values in pictures.items():
+        for i,a in enumerate(values.transpose(0,2,3,1)):
+            Image.fromarray(np.ascontiguousarray(a)).save(Path(folder)/f'{i}-{name}.png')
+    return PairFiles(folder, len(pairs))
 
 # %% ../nbs/36_bench.ipynb #b5d44bc5
 def cores(): return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
-def naive_loader(files, batch, shuffle=True): return DataLoader(files, batch, shuffle=shuffle, num_workers=min(8, cores()))
+def naive_loader(files, batch, shuffle=True):
+    return DataLoader(files, batch, shuffle=shuffle, num_workers=min(8, cores()))
 
 def naive_epoch(files, student, loss, # loss: (student, optical batch, SAR batch) -> scalar
                 device, batch=64):
     "One epoch of an ordinary training loop, with the checkpoint at its end"
-    opt = torch.optim.Adam(student.parameters(), lr=1e-3, weight_decay=5e-4)
+    optimizer = torch.optim.Adam(student.parameters(), lr=1e-3, weight_decay=5e-4)
     for x_opt,x_sar in naive_loader(files, batch):
         l = loss(student, x_opt.to(device), x_sar.to(device))
-        opt.zero_grad()
+        optimizer.zero_grad()
         l.backward()
-        opt.step()
-    torch.save(dict(model=student.state_dict(), optimizer=opt.state_dict()), files.folder/'checkpoint.pt')
+        optimizer.step()
+    torch.save(dict(model=student.state_dict(), optimizer=optimizer.state_dict()), files.folder/'checkpoint.pt')
 
 # %% ../nbs/36_bench.ipynb #51037728
 def naive_transfer(files, k, device, batch=64):
@@ -212,60 +244,72 @@ def naive_transfer(files, k, device, batch=64):
         with torch.no_grad(): return soft_labels(f(x))
     naive_epoch(files, f_opt, lambda f,o,s: soft_cross_entropy(f(o), ask(f_S, o)), device, batch)
     naive_epoch(files, f_sar, lambda f,o,s: soft_cross_entropy(f(s), ask(f_S, o)), device, batch)
-    f_opt.eval(); f_sar.eval()
+    f_opt.eval()
+    f_sar.eval()
     def f2(f, o, s):
-        y_S,y_opt,y_sar = ask(f_S, o),ask(f_opt, o),ask(f_sar, s)
-        return regulated_loss(f(torch.cat([o,s], 1)), y_S, y_opt, y_sar, *discrepancy_ratio(y_opt.amax(1), y_sar.amax(1)))
+        y = {SOURCE:ask(f_S, o), OPT:ask(f_opt, o), SAR:ask(f_sar, s)}
+        rho = discrepancy_ratio({m:y[m].amax(1) for m in (OPT,SAR)})
+        return regulated_loss(f(torch.cat([o,s], 1)), y, {SOURCE:1, **rho})
     naive_epoch(files, f_T, f2, device, batch)
     return naive_losses(files, f_T.eval(), f_opt, f_sar, device, batch)
 
 @torch.no_grad()
 def naive_losses(files, f_T, f_opt, f_sar, device, batch):
     sums = 0
-    for o,s in naive_loader(PairFiles(files.folder, files.n, files.stats, train=False), batch, shuffle=False):
-        o,s = o.to(device),s.to(device)
-        sums = sums + len(o)*torch.tensor(list(modality_losses(f_T(torch.cat([o,s], 1)), f_opt(o), f_sar(s)).values()))
+    for o,s in naive_loader(PairFiles(files.folder, files.n, train=False), batch, shuffle=False):
+        o = o.to(device)
+        s = s.to(device)
+        losses = modality_losses(f_T(torch.cat([o,s], 1)), {OPT:f_opt(o), SAR:f_sar(s)})
+        sums = sums + len(o)*torch.tensor(list(losses.values()))
     return sums/files.n
 
 # %% ../nbs/36_bench.ipynb #414d0b7e
 def our_transfer(task, f_S, epochs, comp, batch=64):
-    "F1 for both auxiliaries, then F2 with IRM, through an empty store; also the seconds that the teachers' banks took"
+    "F1 for all auxiliaries, then F2 with IRM, through an empty store; also the seconds that asking teachers took"
     tc = TrainConfig(epochs=epochs, batch=batch)
     cfg = Config(auxiliary=tc, target=tc, tau=0., monitor_every=1)
     with tempfile.TemporaryDirectory() as d:
         store = Store(d)
-        aux = [distil(f_S, task, cfg, store, comp, m) for m in ('opt','sar')]
-        f_T = train_target(f_S, *aux, task, cfg, store, comp)
+        auxiliaries = {m:distil(f_S, task, cfg, store, comp, m) for m in task.train.names}
+        f_T = train_target(auxiliaries | {SOURCE:f_S}, task, cfg, store, comp)
         return f_T,sum(s for name,_,_,s in store.log if name == 'logits')
+
+def unlabelled(pairs) -> Task: # its source is never trained on
+    "A task to time F1 and F2 on"
+    return Task(pairs.select(OPT), pairs, pairs.subset([]), [])
 
 def untrained_source(pairs) -> Predictor:
     "A stand-in for f_S: what it knows doesn't change what it costs"
-    m = new_model('resnet50', len(pairs.classes), 3, 'f_S')
-    return Predictor('resnet50', 'opt', pairs.classes, channel_stats(pairs, 'opt'), m.state_dict(), key='bench')
+    s = pairs.select(OPT)
+    m = new_model('resnet50', len(s.classes), n_channels(s), 'f_S')
+    return Predictor('resnet50', s.inputs, s.classes, channel_stats(s), m.state_dict()).keep_as('bench')
 
 # %% ../nbs/36_bench.ipynb #d535bded
 EPOCHS = 10 # of F1 and of F2, at which `naive` is stated
 
-def naive_ratio(t_naive, t_2, banks, epochs=EPOCHS): return epochs*t_naive/(banks + epochs*(t_2 - banks)/2)
+def naive_ratio(t_naive, t_2, asking, epochs=EPOCHS): return epochs*t_naive/(asking + epochs*(t_2 - asking)/2)
 
 @bench_row('naive', '≥ 4')
 def naive_row(quick):
     "F1 and F2 as a user would write them (image files, DataLoader, live teachers, float32) over ours, ten epochs"
-    comp,(n,batch,times) = compute(),(32, 16, 1) if quick else (512, 64, 3)
+    comp = compute()
+    n,batch,times = (32, 16, 1) if quick else (512, 64, 3)
     pairs = world.target(n, seed=0).with_clouds(CloudSpec())
     f_S = untrained_source(pairs)
     def once(n):
         part = pairs.subset(range(n))
         files = write_pairs(part, d)
-        t_naive,t = seconds(lambda: naive_transfer(files, len(pairs.classes), comp.device, batch)),time.perf_counter()
-        _,banks = our_transfer(Task(None, part, part.subset([]), []), f_S, 2, comp, batch)
-        return naive_ratio(t_naive, time.perf_counter() - t, banks)
+        t_naive = seconds(lambda: naive_transfer(files, len(pairs.classes), comp.device, batch))
+        start = time.perf_counter()
+        _,asking = our_transfer(unlabelled(part), f_S, 2, comp, batch)
+        return naive_ratio(t_naive, time.perf_counter() - start, asking)
     with tempfile.TemporaryDirectory() as d:
         once(min(n, batch))
         return [once(n) for _ in range(times)]
 
 # %% ../nbs/36_bench.ipynb #8089ccb5
-COMPARATOR = 'satellite-cloud-generator==0.4','kornia','kornia_rs','imageio' # without what they would pull in: torch, numpy and pillow are here
+# without what these would pull in: torch, numpy and pillow are here
+COMPARATOR = 'satellite-cloud-generator==0.4','kornia','kornia_rs','imageio'
 
 def comparator_home(): return store_home()/'bench'
 
@@ -275,8 +319,11 @@ def install_comparator(folder=None) -> Path:
     if (folder/'satellite_cloud_generator').is_dir(): return folder
     pip = [sys.executable,'-m','pip'] if importlib.util.find_spec('pip') else [shutil.which('uv') or 'uv','pip']
     with atomic_folder(folder) as tmp:
-        done = subprocess.run([*pip, 'install', '--quiet', '--no-deps', '--target', str(tmp), *COMPARATOR], text=True, capture_output=True)
-        if done.returncode: raise UnreadableFile('satellite-cloud-generator', done.stderr.strip().splitlines()[-1:], 'an installation', 'Check the network, or leave the row out.')
+        command = [*pip, 'install', '--quiet', '--no-deps', '--target', str(tmp), *COMPARATOR]
+        done = subprocess.run(command, text=True, capture_output=True)
+        if done.returncode:
+            raise UnreadableFile('satellite-cloud-generator', done.stderr.strip().splitlines()[-1:], 'an installation',
+                                 'Check the network, or leave the row out.')
     return folder
 
 # %% ../nbs/36_bench.ipynb #6f99c652
@@ -285,7 +332,8 @@ def clouds_ratios(n, size=64) -> list: # runs in the child process, which can im
     import satellite_cloud_generator as scg
     many,few = 2048,16
     ground = np.random.default_rng(0).integers(0, 256, (many,3,size,size), dtype=np.uint8)
-    theirs,spec = torch.from_numpy(ground[:few]).float()/255,CloudSpec(content=1)
+    theirs = torch.from_numpy(ground[:few]).float()/255
+    spec = CloudSpec(content=1)
     def one_by_one():
         for x in theirs: scg.add_cloud(x)
     def ours(): compose(ground, cloud_opacity(spec, range(many), size))
@@ -295,9 +343,11 @@ def clouds_ratios(n, size=64) -> list: # runs in the child process, which can im
 def clouds_row(quick):
     "Opacity and composition at content 1, pairs per second, over satellite-cloud-generator at its defaults"
     if not comparator_home().is_dir() and not importlib.util.find_spec('satellite_cloud_generator'):
-        raise Skipped(f'satellite-cloud-generator isn\'t here. Run `irm_run bench --install`, or: pip install --no-deps {" ".join(COMPARATOR)}')
-    code = f'import sys, json; sys.path.append({str(comparator_home())!r}); from irm_nb.bench import clouds_ratios; print(json.dumps(clouds_ratios({2 if quick else 9})))'
-    done = subprocess.run([sys.executable, '-c', code], text=True, capture_output=True)
+        pip = f'pip install --no-deps {" ".join(COMPARATOR)}'
+        raise Skipped(f"satellite-cloud-generator isn't here. Run `irm_run bench --install`, or: {pip}")
+    code = ['import sys, json', f'sys.path.append({str(comparator_home())!r})',
+            'from irm_nb.bench import clouds_ratios', f'print(json.dumps(clouds_ratios({2 if quick else 9})))']
+    done = subprocess.run([sys.executable, '-c', '\n'.join(code)], text=True, capture_output=True)
     if done.returncode: raise Skipped(f'satellite-cloud-generator failed: {done.stderr.strip().splitlines()[-1]}')
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -309,30 +359,37 @@ def fresh(code): # python code
 @bench_row('import', '≤ 1.25')
 def import_row(quick):
     "`import irm_nb.transfer` over `import torch, torchvision`, in fresh interpreters"
-    return interleave(partial(fresh, 'import irm_nb.transfer'), partial(fresh, 'import torch, torchvision'), 1 if quick else 15)
+    ours = partial(fresh, 'import irm_nb.transfer')
+    return interleave(ours, partial(fresh, 'import torch, torchvision'), 1 if quick else 15)
 
 # %% ../nbs/36_bench.ipynb #26237d54
 def cpu_name() -> str:
     "The processor's model name"
     info = Path('/proc/cpuinfo')
     lines = info.read_text().splitlines() if info.exists() else []
-    return next((l.split(':', 1)[1].strip() for l in lines if l.startswith('model name')), platform.processor() or platform.machine())
+    names = [l.split(':', 1)[1].strip() for l in lines if l.startswith('model name')]
+    return names[0] if names else platform.processor() or platform.machine()
 
 def machine(comp=None) -> dict:
     "What the numbers were taken on"
     comp = comp or compute()
-    return dict(device=comp.device, name=comp.name(), precision=comp.precision, threads=torch.get_num_threads(), cores=cores(), cpu=cpu_name(),
-                torch=torch.__version__, torchvision=torchvision.__version__, python=platform.python_version(), system=platform.system())
+    here = dict(device=comp.device, name=comp.name(), precision=comp.precision)
+    here |= dict(threads=torch.get_num_threads(), cores=cores(), cpu=cpu_name(), system=platform.system())
+    return here | dict(torch=torch.__version__, torchvision=torchvision.__version__, python=platform.python_version())
 
 # %% ../nbs/36_bench.ipynb #05832764
+def _row(row, ratio, quartiles, goal, what): return f'| {row:6} | {ratio:>6} | {quartiles:13} | {goal:6} | {what} |'
+
+def _table_row(r):
+    f,goal = BENCH[r['row']]
+    if r['ratio'] is None: return _row(r['row'], '–', 'skipped', goal, f'{f.__doc__}. {r["skipped"]}')
+    return _row(r['row'], f'{r["ratio"]:.2f}', '{:.2f} – {:.2f}'.format(*r['spread']), goal, f.__doc__)
+
 def bench_table(rows, # of `bench`
                 where # of `machine`
                ) -> str: # Markdown that also reads well in a terminal
     "The benchmark as a table"
-    out = [f'{where["device"]} · {where["precision"]} · {where["threads"]} threads · {where["cpu"]} · torch {where["torch"]}', '',
-           '| row    |  ratio | quartiles     | goal   | what over what |', '|--------|-------:|---------------|--------|----------------|']
-    for r in rows:
-        f,goal = BENCH[r['row']]
-        ratio,spread = (f'{r["ratio"]:.2f}', '{:.2f} – {:.2f}'.format(*r['spread'])) if r['ratio'] is not None else ('–', 'skipped')
-        out.append(f'| {r["row"]:6} | {ratio:>6} | {spread:13} | {goal:6} | {f.__doc__}{". " + r["skipped"] if r["ratio"] is None else ""} |')
-    return '\n'.join(out)
+    words = where['device'], where['precision'], f'{where["threads"]} threads', where['cpu'], f'torch {where["torch"]}'
+    head = _row('row', 'ratio', 'quartiles', 'goal', 'what over what')
+    line = '|--------|-------:|---------------|--------|----------------|'
+    return '\n'.join([' · '.join(words), '', head, line, *map(_table_row, rows)])

@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['POLARISATIONS', 'IrmError', 'UnreadableFile', 'PairError', 'ShapeError', 'UnitsError', 'NotFiniteError', 'LabelError',
            'BudgetError', 'SplitError', 'OptionError', 'OutputError', 'StoreError', 'WeightsError', 'check_option',
-           'check_whole', 'check_real', 'as_path', 'file_name', 'polarisations', 'splitmix', 'hash_ids', 'uniform',
-           'derive_seed', 'seeded', 'Compute', 'compute', 'array_digest', 'file_digest', 'digest', 'frozen', 'debris',
-           'atomic_file', 'atomic_folder', 'write_json', 'store_home', 'data_home']
+           'check_whole', 'check_real', 'check_share', 'as_path', 'file_name', 'polarisations', 'splitmix', 'hash_ids',
+           'uniform', 'derive_seed', 'seeded', 'Compute', 'compute', 'digest', 'array_digest', 'file_digest', 'frozen',
+           'debris', 'atomic_file', 'atomic_folder', 'write_json', 'store_home', 'data_home']
 
 # %% ../nbs/00_core.ipynb #22b28c90
-import contextlib, ctypes, dataclasses, fnmatch, functools, hashlib, json, os, platform, re, secrets, shutil, sys, threading, time
+import contextlib, ctypes, dataclasses, fnmatch, functools, hashlib, json, os
+import platform, re, secrets, shutil, sys, threading, time
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,13 @@ def check_option(name, # argument's name
     raise OptionError(name, repr(value), f'one of {", ".join(map(repr, allowed))}', f'Pass one of them as {name}=.')
 
 # %% ../nbs/00_core.ipynb #24988b3a
+def _limits(least, above, most):
+    given = {'at least':least, 'above':above, 'at most':most}
+    return ''.join(f', {k} {v}' for k,v in given.items() if v is not None)
+
+def _within(v, least, above, most):
+    return (least is None or v >= least) and (above is None or v > above) and (most is None or v <= most)
+
 def check_whole(name, # argument's name
                 value, # what was given
                 least=None, # smallest value allowed
@@ -58,10 +66,11 @@ def check_whole(name, # argument's name
                ) -> int:
     "Return a whole number as Python's own, or raise `OptionError`"
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if whole and (least is None or value >= least) and (most is None or value <= most): return int(value)
-    limits = ''.join([f', at least {least}'*(least is not None), f', at most {most}'*(most is not None)])
-    raise OptionError(name, repr(value), f'a whole number{limits}', f'Pass one as {name}=.')
+    if whole and _within(value, least, None, most): return int(value)
+    expected = f'a whole number{_limits(least, None, most)}'
+    raise OptionError(name, repr(value), expected, f'Pass one as {name}=.')
 
+# %% ../nbs/00_core.ipynb #ec4561fb
 def check_real(name, # argument's name
                value, # what was given
                least=None, # smallest value allowed
@@ -71,17 +80,24 @@ def check_real(name, # argument's name
     "Return a finite number as Python's own, or raise `OptionError`"
     v = value.item() if isinstance(value, np.generic) else value
     real = isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) <= sys.float_info.max # false for NaN
-    inside = real and (least is None or v >= least) and (most is None or v <= most) and (above is None or v > above)
-    if inside: return float(v)
-    limits = ''.join([f', at least {least}'*(least is not None), f', above {above}'*(above is not None), f', at most {most}'*(most is not None)])
-    raise OptionError(name, repr(value), f'a number{limits}', f'Pass one as {name}=.')
+    if real and _within(v, least, above, most): return float(v)
+    raise OptionError(name, repr(value), f'a number{_limits(least, above, most)}', f'Pass one as {name}=.')
+
+def check_share(name, value) -> float:
+    "Return a share as Python's own number, or raise `OptionError`"
+    try: return check_real(name, value, 0, 1)
+    except OptionError: expected = 'a share between 0 and 1'
+    raise OptionError(name, repr(value), expected, f'Pass {name}=0.5 for one half.')
 
 # %% ../nbs/00_core.ipynb #42b8b25a
 def as_path(path # text or path
            ) -> Path: # `~` expanded
     "A path as the user means it"
     try: return Path(path).expanduser()
-    except (TypeError, ValueError, RuntimeError) as e: raise OptionError('path', repr(path), 'a path', 'Pass text or a pathlib.Path.') from e
+    except (TypeError, ValueError, RuntimeError) as e:
+        raise OptionError('path', repr(path), 'a path', 'Pass text or a pathlib.Path.') from e
+
+_FILE_NAME = 'text that can be the name of a file: no slash, colon or control character, at most 200 bytes, not empty'
 
 def file_name(text, # id or class
               where='id' # what it is, for the error
@@ -89,7 +105,7 @@ def file_name(text, # id or class
     "The text, if it can be the name of a file inside a folder; else `OptionError`"
     t = str(text)
     if t.strip() in ('', '.', '..') or re.search(r'[\x00-\x1f/\\:]', t) or len(t.encode()) > 200:
-        raise OptionError(where, repr(text), 'text that can be the name of a file: no slash, colon or control character, at most 200 bytes, not empty', 'Rename it.')
+        raise OptionError(where, repr(text), _FILE_NAME, 'Rename it.')
     return t
 
 POLARISATIONS = ('VV','VH','HH','HV')
@@ -101,7 +117,8 @@ def polarisations(pols # ('vv','vh'), 'VV,VH' or 'VH'
     try: out = tuple(str(p).upper() for p in names)
     except TypeError: out = ()
     if out and set(out) <= set(POLARISATIONS) and len(set(out)) == len(out): return out
-    raise OptionError('pols', repr(pols), f'some of {", ".join(POLARISATIONS)}, each once', "Pass for instance pols=('VV','VH').")
+    expected = f'some of {", ".join(POLARISATIONS)}, each once'
+    raise OptionError('pols', repr(pols), expected, "Pass for instance pols=('VV','VH').")
 
 # %% ../nbs/00_core.ipynb #cd108ec2
 _U = np.uint64
@@ -114,7 +131,9 @@ def splitmix(x: np.ndarray) -> np.ndarray: # any shape, uint64 -> the same shape
     return x ^ (x >> _U(31))
 
 # %% ../nbs/00_core.ipynb #cd939f23
-def _key64(k): return int.from_bytes(hashlib.blake2b(str(k).encode('utf-8', 'surrogatepass'), digest_size=8).digest(), 'little')
+def _key64(k):
+    text = str(k).encode('utf-8', 'surrogatepass')
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), 'little')
 
 def hash_ids(ids, # sample ids: strings, or anything whose `str` is unique
              *purpose # what the numbers are for: seeds, names
@@ -157,7 +176,8 @@ def _seconds(f):
 def _cpu_bf16_pays():
     a = torch.ones(768, 768)
     b = a.bfloat16()
-    full,half = (min(t) for t in zip(*((_seconds(lambda: a@a), _seconds(lambda: b@b)) for _ in range(20))))
+    times = [(_seconds(lambda: a@a), _seconds(lambda: b@b)) for _ in range(20)]
+    full,half = map(min, zip(*times))
     return full/half > 1.3
 
 @dataclasses.dataclass(frozen=True)
@@ -166,57 +186,77 @@ class Compute:
     device: str # 'cpu', 'cuda', 'cuda:1', 'mps'
     precision: str # 'bf16' or 'float32'
     @property
-    def kind(self): return f'{self.device.split(":")[0]}-{self.precision}'
+    def family(self): return self.device.split(':')[0]
+    @property
+    def kind(self): return f'{self.family}-{self.precision}'
     def __key__(self): return self.kind # what results depend on: not which of two GPUs
-    def autocast(self): return torch.autocast(self.device.split(':')[0], torch.bfloat16, enabled=self.precision == 'bf16')
+    def autocast(self): return torch.autocast(self.family, torch.bfloat16, enabled=self.precision == 'bf16')
     def name(self):
-        if self.device.startswith('cuda'): return torch.cuda.get_device_name(self.device)
-        return f'{torch.get_num_threads()} CPU thread{"s"*(torch.get_num_threads() > 1)}' if self.device == 'cpu' else platform.machine()
+        if self.family == 'cuda': return torch.cuda.get_device_name(self.device)
+        if self.family == 'mps': return platform.machine()
+        n = torch.get_num_threads()
+        return f'{n} CPU thread{"s"*(n > 1)}'
     def __str__(self): return f'{self.device} · {self.precision} · {self.name()}'
 
 # %% ../nbs/00_core.ipynb #47831e23
+def _is_here(kind):
+    if kind == 'cuda': return torch.cuda.is_available()
+    return kind == 'cpu' or torch.backends.mps.is_available()
+
+def _bf16_pays(kind):
+    if kind == 'cuda': return torch.cuda.is_bf16_supported()
+    return kind == 'cpu' and _cpu_bf16_pays()
+
 def compute(device:str=None, # 'cpu', 'cuda', 'mps'; None takes the best that is here
             precision:str=None # 'bf16' or 'float32'; None takes bf16 where it is faster
            ) -> Compute:
     "Choose device and precision"
-    device = device or os.environ.get('IRM_NB_DEVICE') or ('cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu')
+    device = device or os.environ.get('IRM_NB_DEVICE') or next(filter(_is_here, ('cuda','mps','cpu')))
     kind = check_option('device', device.split(':')[0], ('cpu','cuda','mps'))
-    here = {'cpu':True, 'cuda':torch.cuda.is_available(), 'mps':torch.backends.mps.is_available()}[kind]
-    if not here: raise OptionError('device', f'{device!r}, which this machine or this torch does not have', 'a device that is here', "Leave it out, or pass 'cpu'.")
-    fast = {'cpu':_cpu_bf16_pays, 'mps':lambda: False, 'cuda':torch.cuda.is_bf16_supported}[kind]
-    precision = precision or os.environ.get('IRM_NB_PRECISION') or ('bf16' if fast() else 'float32')
+    if not _is_here(kind):
+        raise OptionError('device', f'{device!r}, which this machine or this torch does not have',
+                          'a device that is here', "Leave it out, or pass 'cpu'.")
+    precision = precision or os.environ.get('IRM_NB_PRECISION') or ('bf16' if _bf16_pays(kind) else 'float32')
     return Compute(device, check_option('precision', precision, ('bf16','float32')))
 
 # %% ../nbs/00_core.ipynb #a61c19f5
 def _plain(o):
-    if dataclasses.is_dataclass(o): return {'__':type(o).__name__, **{f.name:_plain(getattr(o,f.name)) for f in dataclasses.fields(o)}}
-    if isinstance(o, torch.Tensor) and o.dtype is torch.bfloat16: return ['bfloat16', _plain(o.detach().cpu().float().numpy())]
-    if isinstance(o, torch.Tensor): return _plain(o.detach().cpu().numpy())
-    if isinstance(o, np.ndarray) and o.dtype.kind not in 'OU': return ['array', o.dtype.str, list(o.shape), array_digest(o)]
-    if isinstance(o, np.ndarray): return _plain(o.tolist())
+    if dataclasses.is_dataclass(o):
+        return {'__':type(o).__name__, **{f.name:_plain(getattr(o, f.name)) for f in dataclasses.fields(o)}}
+    if isinstance(o, torch.Tensor):
+        a = o.detach().cpu()
+        return ['bfloat16', _plain(a.float())] if o.dtype is torch.bfloat16 else _plain(a.numpy())
+    if isinstance(o, np.ndarray):
+        return _plain(o.tolist()) if o.dtype.kind in 'OU' else ['array', o.dtype.str, list(o.shape), array_digest(o)]
     if isinstance(o, dict): return {str(k):_plain(v) for k,v in o.items()}
     if isinstance(o, (list,tuple)): return [_plain(x) for x in o]
     if isinstance(o, np.generic): return o.item()
     if isinstance(o, Path): return str(o)
     if o is None or isinstance(o, (str,int,float)): return o
-    raise OptionError('digest', f'a {type(o).__name__}', 'numbers, text, arrays, tensors, dataclasses, and lists or dictionaries of them', 'Pass what it stands for, not the thing itself.')
+    raise OptionError('digest', f'a {type(o).__name__}',
+                      'numbers, text, arrays, tensors, dataclasses, and lists or dictionaries of them',
+                      'Pass what it stands for, not the thing itself.')
 
+def digest(o) -> str: # 32 hexadecimal digits
+    "Hash of a configuration, by content"
+    return hashlib.blake2b(json.dumps(_plain(o), sort_keys=True).encode(), digest_size=16).hexdigest()
+
+# %% ../nbs/00_core.ipynb #aa518f6a
 def array_digest(a: np.ndarray) -> str: # 32 hexadecimal digits
     "Hash of an array's bytes, a block at a time, so that a memory map is never held whole"
     h = hashlib.blake2b(digest_size=16)
-    step = max(1, (1<<24)//max(1, a[:1].nbytes)) if a.ndim else 1
-    for i in range(0, len(a) if a.ndim else 1, step): h.update(np.ascontiguousarray(a[i:i+step] if a.ndim else a).data)
+    rows = a if a.ndim else a[None]
+    step = max(1, (1<<24)//max(1, rows[:1].nbytes))
+    for i in range(0, len(rows), step): h.update(np.ascontiguousarray(rows[i:i+step]).data)
     return h.hexdigest()
 
 def file_digest(path) -> str: # 32 hexadecimal digits
     "Hash of a file's bytes"
     try:
         with open(path, 'rb') as f: return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    except OSError as e: raise UnreadableFile(path, e.strerror or e, 'a file that can be read', 'Check the path and its permissions.') from e
-
-def digest(o) -> str: # 32 hexadecimal digits
-    "Hash of a configuration, by content"
-    return hashlib.blake2b(json.dumps(_plain(o), sort_keys=True).encode(), digest_size=16).hexdigest()
+    except OSError as e:
+        found = e.strerror or e
+        raise UnreadableFile(path, found, 'a file that can be read', 'Check the path and its permissions.') from e
 
 # %% ../nbs/00_core.ipynb #c06fb92b
 def frozen(a: np.ndarray # any shape and type
@@ -224,8 +264,8 @@ def frozen(a: np.ndarray # any shape and type
     "The same numbers, for good"
     owner = a
     while isinstance(owner.base, np.ndarray): owner = owner.base
-    safe = not a.flags.writeable and not owner.flags.writeable and (owner.base is None or isinstance(owner, np.memmap) or isinstance(owner.base, bytes))
-    if safe: return a
+    outside = owner.base is None or isinstance(owner, np.memmap) or isinstance(owner.base, bytes)
+    if outside and not (a.flags.writeable or owner.flags.writeable): return a
     out = np.array(a, copy=True)
     out.flags.writeable = False
     return out
@@ -275,14 +315,23 @@ def _into_place(tmp, path):
     os.replace(tmp, path)
     _remove(old)
 
-def _unwritable(path, e): return OutputError(path, e.strerror or e, 'a place that can be written, with room for it', 'Make room, change its permissions, or choose another place.')
+def _unwritable(path, e):
+    return OutputError(path, e.strerror or e, 'a place that can be written, with room for it',
+                       'Make room, change its permissions, or choose another place.')
 
+@functools.cache
+def _tidy(folder):
+    "Remove what killed writers left in a folder; once a process, for listing a large folder takes longer than a write"
+    for p in debris(folder): _remove(p)
+
+
+# %% ../nbs/00_core.ipynb #a3716a7b
 @contextlib.contextmanager
 def _moved_into_place(path, make):
     tmp = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for p in debris(path.parent, path.name): _remove(p)
+        _tidy(path.parent.resolve())
         make(tmp)
         mode = tmp.stat().st_mode
         yield tmp
@@ -302,25 +351,32 @@ def _sync_folder(path): # or a file, by itself
     finally: os.close(fd)
 
 # %% ../nbs/00_core.ipynb #1083231b
+def _is_ours(p, parts, known):
+    "Whether a path inside a folder has a known name; a folder, the beginning of one"
+    near = [k for k in known if all(fnmatch.fnmatchcase(a, b) for a,b in zip(parts, k))]
+    if p.is_dir(): return any(len(parts) < len(k) for k in near)
+    return p.is_file() and not p.is_symlink() and any(len(parts) == len(k) for k in near)
+
 def _foreign(path, ours):
     "Relative names of what lies in a folder and isn't ours"
     known = [Path(n).parts for n in (ours(path) if callable(ours) else ours)]
-    def fits(parts, pattern): return all(fnmatch.fnmatchcase(a, b) for a,b in zip(parts, pattern))
-    def is_ours(p):
-        parts,whole = p.relative_to(path).parts,p.is_file() and not p.is_symlink()
-        return any(fits(parts, k) and (len(parts) == len(k) if whole else p.is_dir() and len(parts) < len(k)) for k in known)
-    return sorted(p.relative_to(path).as_posix() for p in path.rglob('*') if not is_ours(p))
+    inside = {p:p.relative_to(path) for p in path.rglob('*')}
+    return sorted(n.as_posix() for p,n in inside.items() if not _is_ours(p, n.parts, known))
 
 def _check_free(path, ours):
     "`OutputError` where a folder would replace what irm_nb didn't write"
-    if path.is_symlink(): raise OutputError(path, 'a link', 'a folder of its own', 'Write to the folder that it leads to, or choose another place.')
+    if path.is_symlink():
+        raise OutputError(path, 'a link', 'a folder of its own', 'Write to the folder that it leads to.')
     if not path.exists(): return
-    if not path.is_dir(): raise OutputError(path, 'a file', 'a folder, or a place where nothing is yet', 'Choose another place.')
+    if not path.is_dir():
+        raise OutputError(path, 'a file', 'a folder, or a place where nothing is yet', 'Choose another place.')
     if not any(path.iterdir()): return
     marked = callable(ours) or ours and (path/ours[0]).is_file()
     strange = _foreign(path, ours) if marked else sorted(p.name for p in path.iterdir())
+    if not strange: return
     more = f' and {len(strange) - 3} more'*(len(strange) > 3)
-    if strange: raise OutputError(path, f'a folder that holds {", ".join(strange[:3])}{more}, which irm_nb did not write', 'an empty folder, or one that irm_nb wrote', 'Choose another place, or move these away.')
+    raise OutputError(path, f'a folder that holds {", ".join(strange[:3])}{more}, which irm_nb did not write',
+                      'an empty folder, or one that irm_nb wrote', 'Choose another place, or move these away.')
 
 # %% ../nbs/00_core.ipynb #704631e9
 def _place(path):
@@ -332,11 +388,12 @@ def _place(path):
 def atomic_file(path): # the file's final place
     "Context that gives a temporary path; on success it becomes `path`, on error nothing is left"
     path = _place(path)
-    if path.is_dir(): raise OutputError(path, 'a folder', 'a file, or a place where nothing is yet', 'Choose another name.')
+    if path.is_dir():
+        raise OutputError(path, 'a folder', 'a file, or a place where nothing is yet', 'Choose another name.')
     return _moved_into_place(path, lambda tmp: tmp.touch(exist_ok=False))
 
 def atomic_folder(path, # the folder's final place
-                  ours=() # names of what such a folder holds, as patterns, the marker first; or a function (folder) -> names
+                  ours=() # patterns of what such a folder holds, the marker first; or a function (folder) -> names
                  ):
     "The same for a whole folder; one that is there is replaced if it holds what irm_nb wrote and nothing else"
     path = _place(path)

@@ -21,7 +21,7 @@ from . import clouds
 from .core import *
 from .store import own_code, storable
 
-# %% ../nbs/04_scenes.ipynb #f64518e4
+# %% ../nbs/04_scenes.ipynb #88fe4783
 @dataclass(frozen=True)
 class Unit:
     "What values in a unit look like"
@@ -53,7 +53,7 @@ def sensor(name:str, units:dict, # name -> `Unit`
         return f
     return add
 
-# %% ../nbs/04_scenes.ipynb #c6f03a23
+# %% ../nbs/04_scenes.ipynb #9fbaf51c
 VISIBLE = 'R','G','B','B01','B02','B03','B04'
 
 def _named_bands(bands):
@@ -69,7 +69,7 @@ def optical_channels(x, bands, units):
     full = torch.tensor([3000. if b in VISIBLE else 6000. for b in bands]).view(-1,1,1)
     return (x/full).clamp(0, 1)
 
-# %% ../nbs/04_scenes.ipynb #3a5d614e
+# %% ../nbs/04_scenes.ipynb #962d5e15
 def _radar_bands(bands):
     pols = polarisations(bands)
     if len(pols) > 2:
@@ -95,7 +95,7 @@ def radar_channels(x, bands, units):
     first,second = (x[:,bands.index(p)] for p in _in_order(bands))
     return torch.stack([first, second, first - second], 1)
 
-# %% ../nbs/04_scenes.ipynb #c3f09076
+# %% ../nbs/04_scenes.ipynb #952630a8
 def _relief_names(bands): return 'relief', 'slope down', 'slope right'
 
 @sensor('height', dict(m=Unit(('float16','float32'), -1000, 9500, usual='heights in m')), clouded=False,
@@ -136,7 +136,7 @@ class Input:
     def n_channels(self): return self.channels(torch.zeros(1, len(self.bands), 4, 4)).shape[1]
     def __str__(self): return f'{"+".join(self.bands)} in {self.units}'
 
-# %% ../nbs/04_scenes.ipynb #37402366
+# %% ../nbs/04_scenes.ipynb #18836452
 @dataclass(frozen=True, eq=False, repr=False)
 class Modality:
     "The images of one sensor"
@@ -165,7 +165,7 @@ class Modality:
     def __len__(self): return len(self.values)
     def __repr__(self): return f'Modality: {len(self)} images of {self.size[0]}×{self.size[1]}, {self.input}'
 
-# %% ../nbs/04_scenes.ipynb #7adaf5ab
+# %% ../nbs/04_scenes.ipynb #2e053f56
 @patch
 def _checked(self:Modality, name, allowed):
     "One of its arrays, of a type that its units allow and as many channels as it has bands"
@@ -204,7 +204,8 @@ def _whole_numbers(v):
     return a
 
 def _labels(labels, classes, n):
-    a,do = _whole_numbers(labels),'Number the classes from 0, in the order of `classes`.'
+    a = _whole_numbers(labels)
+    do = 'Number the classes from 0, in the order of `classes`.'
     if a is None:
         raise LabelError('labels', f'{type(labels).__name__} {labels!r:.60}',
                          'whole numbers [N], -1 where there is no label', do)
@@ -299,12 +300,14 @@ def _check_finite(name, a, ids):
     raise NotFiniteError(name, f'{bad.sum()} values that are NaN or infinite, in {(bad > 0).sum()} of {len(a)} '
                          f'samples, the first {first!r}', 'numbers', 'Fill them, or leave these samples out.')
 
-# %% ../nbs/04_scenes.ipynb #63c381b1
+# %% ../nbs/04_scenes.ipynb #c44071af
 class _Frozen:
+    __iter__ = None # a set is indexed by modality, and is no sequence of them
+    def __len__(self): return len(self.labels)
     def __setattr__(self, name, value):
         if '_whole' in vars(self):
-            raise FrozenInstanceError(f'Scenes.{name} can not be assigned, since results are kept under the hash of its '
-                                      f'content. Derive another set: replace(pairs, {name}=…)')
+            raise FrozenInstanceError(f'Scenes.{name} can not be assigned, since results are kept under the hash of '
+                                      f'its content. Derive another set: replace(pairs, {name}=…)')
         object.__setattr__(self, name, value)
     def __delattr__(self, name): raise FrozenInstanceError(f'Scenes.{name} can not be deleted')
     def __copy__(self): return self
@@ -324,6 +327,7 @@ class _Frozen:
 NOTES = 'skipped','report' # what a set says of itself, outside its content
 PER_SAMPLE = 'labels','ids','alpha','kind','cover','groups'
 
+# %% ../nbs/04_scenes.ipynb #aa8de1a5
 @dataclass(repr=False, eq=False, init=False)
 class Scenes(_Frozen):
     "Labelled scenes, seen by one sensor or by several"
@@ -342,17 +346,20 @@ class Scenes(_Frozen):
     def __init__(self, modalities, labels, classes, ids, alpha=None, kind=None, cover=None, groups=None, crs=None,
                  transform=None, skipped=None, report=None, **values): # values of a modality by its name, or `clear`
         self.modalities = _modalities(modalities, values)
-        self.labels,self.classes,self.ids,self.groups = labels,_classes(classes),ids,groups
+        self.labels = labels
+        self.classes = _classes(classes)
+        self.ids = ids
+        self.groups = groups
         self.alpha,self.kind,self.cover = alpha,kind,cover
-        self.crs,self.transform = _crs(crs),_transform(transform)
-        self.skipped,self.report = _reasons(skipped),report
+        self.crs = _crs(crs)
+        self.transform = _transform(transform)
+        self.skipped = _reasons(skipped)
+        self.report = report
         _check_samples(self)
         vars(self)['_whole'] = True
-    __iter__ = None
-    def __len__(self): return len(self.labels)
     def __getitem__(self, name) -> Modality: return self.modalities[check_option('modality', name, self.names)]
 
-# %% ../nbs/04_scenes.ipynb #e3fc4ccf
+# %% ../nbs/04_scenes.ipynb #2986fb4f
 @patch(as_prop=True)
 def names(self:Scenes) -> tuple:
     "Names of its modalities"
@@ -383,7 +390,7 @@ def clear(self:Scenes):
     "The clear images under composed clouds; None where they are not known"
     return next((m.clear for m in self.modalities.values() if m.clear is not None), None)
 
-# %% ../nbs/04_scenes.ipynb #4dca0f72
+# %% ../nbs/04_scenes.ipynb #7caa27a6
 def _entry(a): return ['array', a.dtype.str, list(a.shape), _remembered(array_digest, a)]
 def _fields_of(o): return {f.name:getattr(o, f.name) for f in fields(o) if f.name not in NOTES}
 
@@ -402,7 +409,7 @@ def fingerprint(self:Scenes) -> str:
     if '_hash' not in vars(self): vars(self)['_hash'] = digest(_with_entries(_content(self)))
     return self._hash
 
-# %% ../nbs/04_scenes.ipynb #8afd7e1c
+# %% ../nbs/04_scenes.ipynb #705b11d0
 def _modalities(given, values):
     "The modalities with some of their values replaced"
     if not isinstance(given, dict) or not given or not all(isinstance(m, Modality) for m in given.values()):
@@ -410,7 +417,8 @@ def _modalities(given, values):
                         'Use PairedScenes(opt, sar, …) or SceneSet(images, …) for the usual ones.')
     bad = [k for k in given if not isinstance(k, str) or not k.isidentifier() or k in _TAKEN]
     if bad:
-        raise OptionError('modality', repr(bad[0]), 'a name like those of variables, and not one of a set\'s own fields',
+        raise OptionError('modality', repr(bad[0]),
+            'a name like those of variables, and not one of a set\'s own fields',
                           'Rename it.')
     out = dict(given)
     for k,v in values.items():
@@ -421,7 +429,8 @@ def _modalities(given, values):
     return out
 
 def _with_values(name, m, v):
-    if v is None: raise PairError(name, 'nothing', 'an array', 'Leave a modality out with select(), by naming the others.')
+    if v is None:
+        raise PairError(name, 'nothing', 'an array', 'Leave a modality out with select(), by naming the others.')
     return replace(m, values=v, present=m.present)
 
 def _cleared(modalities, v):
@@ -431,13 +440,14 @@ def _cleared(modalities, v):
         raise PairError('clear', f'{len(hidden)} modalities that clouds hide', 'one', 'Use with_modality for each.')
     return {hidden[0]:replace(modalities[hidden[0]], clear=v)}
 
-# %% ../nbs/04_scenes.ipynb #0776d102
+# %% ../nbs/04_scenes.ipynb #c8db0e6d
 _TAKEN = {'modalities','labels','classes','ids','alpha','kind','cover','groups','crs','transform','clear','size',
           'names','inputs','counts','cloudy','fingerprint','all','source', *NOTES}
 
 def _reasons(skipped):
     if not (skipped is None or isinstance(skipped, dict)):
-        raise OptionError('skipped', f'a {type(skipped).__name__}', '{id: reason}', 'Pass a dictionary, or leave it out.')
+        raise OptionError('skipped', f'a {type(skipped).__name__}', '{id: reason}',
+            'Pass a dictionary, or leave it out.')
     return {str(k):v for k,v in (skipped or {}).items()}
 
 def _check_samples(s):
@@ -445,17 +455,20 @@ def _check_samples(s):
     first,*rest = s.modalities.items()
     for k,m in rest:
         if len(m) != len(first[1]):
-            raise PairError(f'{first[0]} and {k}', f'{len(first[1])} and {len(m)} images', 'as many of one as of the other',
+            raise PairError(f'{first[0]} and {k}', f'{len(first[1])} and {len(m)} images',
+                'as many of one as of the other',
                             'Drop the samples that lack one, or say so by Modality.present.')
         if m.size != first[1].size:
             raise PairError(f'{first[0]} and {k}', f'{first[1].size} and {m.size} pixels', 'one grid',
                             f'Resample {k} to the grid of {first[0]}.')
     n = len(first[1])
-    s.labels,s.ids,s.groups = _labels(s.labels, s.classes, n),_ids(s.ids, n),_groups(s.groups, n)
+    s.labels = _labels(s.labels, s.classes, n)
+    s.ids = _ids(s.ids, n)
+    s.groups = _groups(s.groups, n)
     for k,m in s.modalities.items(): _check_values(k, m, s.ids)
     _check_sky(s, n)
 
-# %% ../nbs/04_scenes.ipynb #e17b0808
+# %% ../nbs/04_scenes.ipynb #3ad7e278
 def _check_values(name, m, ids):
     "Finite, and in the units that are declared"
     for part,shape in (('clear', m.values.shape), ('present', (len(m),))):
@@ -485,12 +498,14 @@ def _check_sky(s, n):
     _fitting(s, 'kind', (n,), ('uint8',), '[N]')
     _fitting(s, 'cover', (n,), ('float16','float32','float64'), '[N]')
     if s.kind is not None and n and s.kind.max() > clouds.THICK:
-        raise OptionError('kind', s.kind.max(), '0 clear, 1 thin, or 2 thick', 'Number the kinds so, or leave them out.')
+        raise OptionError('kind', s.kind.max(), '0 clear, 1 thin, or 2 thick',
+            'Number the kinds so, or leave them out.')
     if s.cover is None: return
     lo,hi = _check_finite('cover', s.cover, s.ids)
     if lo < 0 or hi > 1:
         raise UnitsError('cover', f'{lo:g} to {hi:g}', 'a share of pixels, 0 to 1', 'Divide a percentage by 100.')
 
+# %% ../nbs/04_scenes.ipynb #859a38a4
 def _crs(crs):
     if crs is None or isinstance(crs, str): return crs
     if not hasattr(crs, 'to_string'):
@@ -537,7 +552,8 @@ def rows_of(idx, n) -> np.ndarray: # [M], whole numbers
         raise OptionError('idx', f'a mask {list(a.shape)}', f'a mask [{n}]', 'Make it from this very set.')
     if a.dtype == bool: return np.flatnonzero(a)
     if a.ndim != 1 or a.size and a.dtype.kind not in 'iu':
-        raise OptionError('idx', f'{a.dtype} {list(a.shape)}', 'indices [M], or a mask [N]', 'Pass a list of whole numbers.')
+        raise OptionError('idx', f'{a.dtype} {list(a.shape)}', 'indices [M], or a mask [N]',
+            'Pass a list of whole numbers.')
     if a.size and not (-n <= a.min() and a.max() < n):
         raise OptionError('idx', f'indices from {a.min()} to {a.max()}', f'0 to {n-1}', 'Make them from this very set.')
     return a.astype(int)
@@ -566,7 +582,7 @@ def subset(self:Scenes, idx) -> Scenes: # indices [M] or a boolean mask [N]
     modalities = {k:part(m) for k,m in self.modalities.items()}
     return replace(self, modalities=modalities, **{k:_taken(getattr(self, k), idx) for k in PER_SAMPLE})
 
-# %% ../nbs/04_scenes.ipynb #8f48ec35
+# %% ../nbs/04_scenes.ipynb #51f9e95d
 @patch
 def select(self:Scenes, *names, **bands) -> Scenes: # names of modalities, or name=bands
     "The same samples, seen in some modalities and bands"
@@ -610,10 +626,10 @@ def _composed(m, alpha, spec, keep):
     "A modality under clouds; `keep`: the ground is known and stays at hand"
     if not m.clouded: return m
     ground = m.values if m.clear is None else m.clear
-    cloudy = _ours(clouds.compose(ground, alpha, shadow=spec.shadow))
+    cloudy = _ours(clouds.compose(ground, alpha, shadow=spec.shadow, bands=m.bands))
     return replace(m, values=cloudy, clear=ground if keep else None)
 
-# %% ../nbs/04_scenes.ipynb #68aae550
+# %% ../nbs/04_scenes.ipynb #b02dfbb9
 @patch
 def with_clouds(self:Scenes, spec, # a `clouds.CloudSpec`
                 over='error' # real clouds over unknown ground: 'error', or 'add' lays the new clouds on top of them
@@ -654,7 +670,7 @@ def _both_know(where, a, b):
         raise PairError(where, 'known to some of the sets', 'known to all, or to none',
                         'Forget it where it is known, with dataclasses.replace, or give it to all.')
 
-# %% ../nbs/04_scenes.ipynb #113113f3
+# %% ../nbs/04_scenes.ipynb #9916d7e9
 def _joint_classes(sets, classes):
     names = _classes(sets[0].classes if classes is None else classes)
     for i,s in enumerate(sets):
@@ -774,9 +790,11 @@ def _opened(folder, name, size):
         header = np.lib.format.read_array_header_1_0 if one else np.lib.format.read_array_header_2_0
         shape,_,dtype = header(h)
         start = h.tell()
-    if dtype.hasobject: raise StoreError(f, 'Python objects', 'an array of numbers', 'It is not what save wrote, and is not opened.')
+    if dtype.hasobject:
+        raise StoreError(f, 'Python objects', 'an array of numbers', 'It is not what save wrote, and is not opened.')
     if min(shape, default=0) < 0 or start + math.prod(shape)*dtype.itemsize != size:
-        raise StoreError(f, f'a header that says {dtype} {list(shape)} over {size} bytes', 'as many bytes as the header says', _TORN)
+        raise StoreError(f, f'a header that says {dtype} {list(shape)} over {size} bytes',
+            'as many bytes as the header says', _TORN)
     return np.lib.format.open_memmap(f, mode='r')
 
 # %% ../nbs/04_scenes.ipynb #a1782c79
@@ -786,7 +804,8 @@ def load(cls:Scenes, path) -> Scenes: # folder written by `save`
     path = as_path(path)
     try:
         if not (path/'meta.json').is_file():
-            raise StoreError(path, 'no meta.json', 'a folder written by Scenes.save', 'Check the path, or build the set again.')
+            raise StoreError(path, 'no meta.json', 'a folder written by Scenes.save',
+                'Check the path, or build the set again.')
         return _load(path, json.loads((path/'meta.json').read_text(encoding='utf-8')))
     except (StoreError, NotFiniteError, UnitsError): raise
     except Exception as e: # JSON, NumPy's headers and the set's fields each fail in their own ways
@@ -807,7 +826,7 @@ def _load(path, meta):
                          'It was changed by hand or torn: build the set again.')
     return s
 
-# %% ../nbs/04_scenes.ipynb #fd7f126b
+# %% ../nbs/04_scenes.ipynb #8fe18e55
 def _notes_of(meta): return {k:_read_note(v) for k,v in dict(meta.get('notes') or {}).items() if k in NOTES}
 
 def _read_set(meta, arrays):

@@ -7,7 +7,8 @@ __all__ = ['save_tensors', 'notes_of', 'read_tensors', 'load_tensors', 'storable
            'argument_key', 'LocalFile', 'stage', 'Call', 'call', 'Kept', 'locked', 'Store', 'Entry', 'kept_about']
 
 # %% ../nbs/01_store.ipynb #465c1975
-import ast, dataclasses, dis, functools, hashlib, inspect, json, os, platform, re, shutil, sys, textwrap, time, types, warnings
+import ast, dataclasses, dis, functools, hashlib, inspect, json, os, platform
+import re, shutil, sys, textwrap, time, types, warnings
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,6 @@ from fastcore.basics import patch
 
 from . import __version__
 from .core import *
-from .core import debris
 
 # %% ../nbs/01_store.ipynb #53161f79
 def _content(tensors, notes):
@@ -38,10 +38,15 @@ def save_tensors(path, # file to write, atomically
     text = json.dumps(notes)
     with atomic_file(path) as p:
         try: save_file(flat, p, metadata=dict(notes=f'{_content(flat, text)} {text}'))
-        except SafetensorError as e: raise OutputError(path, e, 'a place that can be written, with room for it', 'Make room, or choose another place.') from e
+        except SafetensorError as e:
+            raise OutputError(path, e, 'a place that can be written, with room for it',
+                              'Make room, or choose another place.') from e
 
 # %% ../nbs/01_store.ipynb #d95bb584
-def _damaged(path, found): return StoreError(path, found, 'a whole file that irm_nb wrote', 'Delete it; it is computed again when it is next needed.')
+def _damaged(path, found):
+    if isinstance(found, Exception): found = f'{type(found).__name__}: {found}'
+    return StoreError(path, found, 'a whole file that irm_nb wrote',
+                      'Delete it; it is computed again when it is next needed.')
 
 def notes_of(metadata) -> tuple: # (digest or None, text)
     "The notes of a file, and the digest in front of them: one entry, since the format keeps several in no order"
@@ -54,7 +59,7 @@ def read_tensors(path) -> tuple: # (name -> tensor, notes as text)
         with safe_open(path, 'pt') as f:
             digest,text = notes_of(f.metadata() or {})
             tensors = {k:f.get_tensor(k) for k in f.keys()}
-    except (SafetensorError, OSError, ValueError, RuntimeError) as e: raise _damaged(path, f'{type(e).__name__}: {e}') from e
+    except (SafetensorError, OSError, ValueError, RuntimeError) as e: raise _damaged(path, e) from e
     if digest and digest != _content(tensors, text): raise _damaged(path, 'content that does not match its digest')
     return tensors,text
 
@@ -62,7 +67,7 @@ def load_tensors(path) -> tuple: # (name -> tensor, notes)
     "Read a file of `save_tensors`; `StoreError` when it is not what was written"
     tensors,text = read_tensors(path)
     try: return tensors,json.loads(text)
-    except (ValueError, RecursionError) as e: raise _damaged(path, f'notes that can not be read ({type(e).__name__}: {e})') from e
+    except (ValueError, RecursionError) as e: raise _damaged(path, f'notes that can not be read ({e!r})') from e
 
 # %% ../nbs/01_store.ipynb #864b725e
 _STORABLE = {}
@@ -77,7 +82,8 @@ def _as_tensor(o):
     if isinstance(o, torch.Tensor) and o.layout is torch.strided: return o.detach().cpu().clone()
     if isinstance(o, np.ndarray) and o.dtype.kind in 'biufc':
         with suppress(TypeError): return torch.from_numpy(o.astype(o.dtype.newbyteorder('='), order='C'))
-    raise OptionError('stage', f'a {type(o).__name__} of {getattr(o, "dtype", "")}', 'dense tensors, and arrays of numbers', 'Return text and objects in lists.')
+    raise OptionError('stage', f'a {type(o).__name__} of {o.dtype}', 'dense tensors, and arrays of numbers',
+                      'Return text and objects in lists.')
 
 def _pack(o, tensors):
     "JSON for a value; tensors and arrays go to `tensors`"
@@ -85,13 +91,17 @@ def _pack(o, tensors):
         name = f't{len(tensors)}'
         tensors[name] = _as_tensor(o)
         return {'#array' if isinstance(o, np.ndarray) else '#tensor':name}
-    if type(o).__name__ in _STORABLE: return {'#class':type(o).__name__, 'fields':{f.name:_pack(getattr(o, f.name), tensors) for f in dataclasses.fields(o) if f.init}}
+    if type(o).__name__ in _STORABLE:
+        fields = {f.name:_pack(getattr(o, f.name), tensors) for f in dataclasses.fields(o) if f.init}
+        return {'#class':type(o).__name__, 'fields':fields}
     if isinstance(o, dict): return {'#dict':[[_pack(k, tensors), _pack(v, tensors)] for k,v in o.items()]}
     if isinstance(o, tuple): return {'#tuple':[_pack(v, tensors) for v in o]}
     if isinstance(o, list): return [_pack(v, tensors) for v in o]
     if isinstance(o, np.generic): return o.item()
     if o is None or isinstance(o, (str,int,float)): return o
-    raise OptionError('stage', f'a result of type {type(o).__name__}', 'tensors, arrays, numbers, text, storable dataclasses, and lists or dictionaries of them', 'Return these, or decorate the dataclass with storable.')
+    raise OptionError('stage', f'a result of type {type(o).__name__}',
+                      'tensors, arrays, numbers, text, storable dataclasses, and lists or dictionaries of them',
+                      'Return these, or decorate the dataclass with storable.')
 
 # %% ../nbs/01_store.ipynb #b811962d
 def _unpack(o, tensors):
@@ -106,31 +116,43 @@ def _unpack(o, tensors):
     return _STORABLE[v](**{k:_unpack(x, tensors) for k,x in o['fields'].items()})
 
 # %% ../nbs/01_store.ipynb #c37053e5
-def _compiled(c): return repr((c.co_code.hex(), c.co_names, [_compiled(k) if isinstance(k, types.CodeType) else k for k in c.co_consts]))
+def _compiled(c):
+    parts = [_compiled(k) if isinstance(k, types.CodeType) else k for k in c.co_consts]
+    return repr((c.co_code.hex(), c.co_names, parts))
+
+def _without_text(f):
+    "The code of what has no source"
+    if isinstance(f, type): return '\n'.join(code_of(v) for v in vars(f).values() if isinstance(v, types.FunctionType))
+    return _compiled(f.__code__) if hasattr(f, '__code__') else f'{type(f).__module__}.{type(f).__qualname__}'
 
 def code_of(f) -> str:
     "Statements of a function or class, without comments and docstrings; what was compiled where the text can't be had"
     try: tree = ast.parse(textwrap.dedent(inspect.getsource(f)))
-    except (OSError, TypeError, SyntaxError):
-        if isinstance(f, type): return '\n'.join(code_of(v) for v in vars(f).values() if isinstance(v, types.FunctionType))
-        return _compiled(f.__code__) if hasattr(f, '__code__') else f'{type(f).__module__}.{type(f).__qualname__}'
+    except (OSError, TypeError, SyntaxError): return _without_text(f)
     for n in ast.walk(tree):
-        if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(n, clean=False) is not None: n.body = n.body[1:] or [ast.Pass()]
+        if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(n, clean=False) is not None:
+            n.body = n.body[1:] or [ast.Pass()]
     return ast.dump(tree)
 
-def _of_ours(o): return isinstance(o, (types.FunctionType, type)) and str(getattr(o, '__module__', '')).startswith('irm_nb')
+# %% ../nbs/01_store.ipynb #41ce62ec
+def _is_code(o): return isinstance(o, (types.FunctionType, type))
+
+def _of_ours(o): return _is_code(o) and str(getattr(o, '__module__', '')).startswith('irm_nb')
+
+def _named(f):
+    "The library's functions and classes that a function names"
+    codes = [f.__code__, *(k for k in f.__code__.co_consts if isinstance(k, types.CodeType))]
+    names = {n for c in codes for n in c.co_names}
+    return [o for n,o in sorted(f.__globals__.items()) if n in names and _of_ours(o)]
 
 @functools.cache
 def code_digest(f) -> str: # 16 hexadecimal digits
     "Hash of a library function's code and of the library's functions and classes that it names"
-    return hashlib.blake2b('\n'.join(map(code_of, [f, *_named(f, _of_ours)])).encode(), digest_size=8).hexdigest()
+    return _short_digest(map(code_of, [f, *_named(f)]))
 
-def _named(f, wanted):
-    "Functions and classes that a function names"
-    codes = [f.__code__, *(k for k in f.__code__.co_consts if isinstance(k, types.CodeType))]
-    names = {n for c in codes for n in c.co_names}
-    return [o for n,o in sorted(f.__globals__.items()) if n in names and isinstance(o, (types.FunctionType, type)) and wanted(o)]
+def _short_digest(texts): return hashlib.blake2b('\n'.join(texts).encode(), digest_size=8).hexdigest()
 
+# %% ../nbs/01_store.ipynb #f53bf808
 def _globals_read(code):
     "Names of the module that code reads, and functions inside it"
     names = {i.argval for i in dis.get_instructions(code) if i.opname in ('LOAD_GLOBAL','LOAD_NAME')}
@@ -139,6 +161,9 @@ def _globals_read(code):
 def _full(cell):
     try: return [cell.cell_contents]
     except ValueError: return [] # a name that is bound later
+
+def _generated(f): # by `dataclass`, out of the fields
+    return '__' in getattr(f, '__name__', '') and getattr(getattr(f, '__code__', None), 'co_filename', '') == '<string>'
 
 def _reads(o):
     "What a function or class reads apart from its arguments: (name, value)"
@@ -150,34 +175,35 @@ def _reads(o):
     defaults = [*enumerate(o.__defaults__ or ()), *(o.__kwdefaults__ or {}).items()]
     return [*cells, *((n, o.__globals__[n]) for n in names), *((f'default {k}', v) for k,v in defaults)]
 
-def _is_code(o): return isinstance(o, (types.FunctionType, type))
-
-def _generated(f): # by `dataclass`, out of the fields
-    return '__' in getattr(f, '__name__', '') and getattr(getattr(f, '__code__', None), 'co_filename', '') == '<string>'
-
+# %% ../nbs/01_store.ipynb #a8b8d6f9
 def _from_elsewhere(o):
     "Is this a library's, or one of `irm_nb`?"
     if _of_ours(o) or isinstance(o, types.BuiltinFunctionType): return True
     name = o.__name__ if isinstance(o, types.ModuleType) else str(getattr(o, '__module__', ''))
-    if name.split('.')[0] in ('irm_nb', *sys.stdlib_module_names) and name != '__main__': return True
-    return name != '__main__' and 'site-packages' in (getattr(sys.modules.get(name), '__file__', None) or 'site-packages')
+    if name == '__main__': return False
+    if name.split('.')[0] in ('irm_nb', *sys.stdlib_module_names): return True
+    return 'site-packages' in (getattr(sys.modules.get(name), '__file__', None) or 'site-packages')
+
+def _valued(name, v):
+    try: return [f'{name} = {json.dumps(argument_key(v))}']
+    except OptionError as e:
+        raise OptionError('stage', f'a function that reads {name}, a {type(v).__name__}, from around it',
+                          'a function of its arguments alone', 'Pass what it needs as an argument.') from e
 
 def _followed(name, v): # -> (text of a value, code to look into)
     if isinstance(v, functools.partial): return _valued(name, [v.args, v.keywords]),[v.func]
-    if isinstance(v, (dict, list, tuple)) and type(v).__name__ in ('dict','list','tuple'):
-        parts = [_followed(f'{name}[{k!r}]', x) for k,x in (v.items() if isinstance(v, dict) else enumerate(v))]
+    if type(v) in (dict, list, tuple):
+        items = v.items() if isinstance(v, dict) else enumerate(v)
+        parts = [_followed(f'{name}[{k!r}]', x) for k,x in items]
         return [t for texts,_ in parts for t in texts] or [f'{name}: {len(v)}'],[c for _,code in parts for c in code]
     if isinstance(v, types.ModuleType): return [] if _from_elsewhere(v) else [file_digest(v.__file__)],[]
     code = inspect.unwrap(v) if callable(v) else v
     if _is_code(code) or callable(v) and _from_elsewhere(v): return [],[code]
     return _valued(name, v),[]
 
-def _valued(name, v):
-    try: return [f'{name} = {json.dumps(argument_key(v))}']
-    except OptionError as e: raise OptionError('stage', f'a function that reads {name}, a {type(v).__name__}, from around it', 'a function of its arguments alone', 'Pass what it needs as an argument.') from e
-
+# %% ../nbs/01_store.ipynb #40b3c89c
 def own_code(f) -> str: # 16 hexadecimal digits
-    "Hash of the code of a function or class of yours, of all code of yours that it uses, and of the values that it reads from around it"
+    "Hash of the code of a function or class of yours, of your code that it uses, and of the values that it reads"
     texts,todo = _followed('', f)
     found = {}
     while todo:
@@ -186,8 +212,9 @@ def own_code(f) -> str: # 16 hexadecimal digits
         found[id(o)] = code_of(o)
         for name,v in _reads(o):
             said,code = _followed(name, v)
-            texts,todo = texts + said,todo + code
-    return hashlib.blake2b('\n'.join(sorted([*found.values(), *texts])).encode(), digest_size=8).hexdigest()
+            texts += said
+            todo += code
+    return _short_digest(sorted([*found.values(), *texts]))
 
 # %% ../nbs/01_store.ipynb #72888959
 def argument_key(o):
@@ -195,14 +222,18 @@ def argument_key(o):
     if hasattr(type(o), '__key__'): return [type(o).__name__, o.__key__()]
     if hasattr(type(o), 'fingerprint'): return [type(o).__name__, o.fingerprint]
     if isinstance(o, type): return [o.__qualname__, None if _of_ours(o) else own_code(o)]
-    if dataclasses.is_dataclass(o): return [argument_key(type(o)), {f.name:argument_key(getattr(o, f.name)) for f in dataclasses.fields(o)}]
-    if isinstance(o, dict): return ['dict', sorted([[argument_key(k), argument_key(v)] for k,v in o.items()], key=json.dumps)]
+    if dataclasses.is_dataclass(o):
+        return [argument_key(type(o)), {f.name:argument_key(getattr(o, f.name)) for f in dataclasses.fields(o)}]
+    if isinstance(o, dict):
+        return ['dict', sorted([[argument_key(k), argument_key(v)] for k,v in o.items()], key=json.dumps)]
     if isinstance(o, (list,tuple)): return ['list', *map(argument_key, o)]
     if isinstance(o, range): return ['range', o.start, o.stop, o.step]
     if isinstance(o, (torch.Tensor, np.ndarray)): return [type(o).__name__, digest(o)]
     if isinstance(o, (np.generic, np.dtype)): return [str(getattr(o, 'dtype', 'dtype')), str(o)]
     if o is None or isinstance(o, (str,int,float)): return o
-    raise OptionError('stage', f'an argument of type {type(o).__name__}', 'something with a content: numbers, text, arrays, dataclasses, sets, kept results', 'Pass what the stage needs of it; a file as LocalFile(path).')
+    raise OptionError('stage', f'an argument of type {type(o).__name__}',
+                      'something with a content: numbers, text, arrays, dataclasses, sets, kept results',
+                      'Pass what the stage needs of it; a file as LocalFile(path).')
 
 @dataclass(frozen=True)
 class LocalFile:
@@ -220,10 +251,13 @@ def stage(name:str=None, # for people, such as 'F1-{modality}'; None takes the f
     return mark
 
 def _check_pure(f):
-    do = 'Write it as a function of a module or a cell, and pass what it needs as arguments.'
-    if not isinstance(f, types.FunctionType): raise OptionError('stage', f'a {type(f).__name__}', 'a plain function', do)
-    if f.__closure__: raise OptionError('stage', f'{f.__qualname__}, which reads {", ".join(f.__code__.co_freevars)} from around it', 'a function of its arguments alone', do)
-    if f.__name__ == '<lambda>': raise OptionError('stage', 'a lambda', 'a function with a name', do)
+    def refuse(found, expected):
+        raise OptionError('stage', found, expected,
+                          'Write it as a function of a module or a cell, and pass what it needs as arguments.')
+    if not isinstance(f, types.FunctionType): refuse(f'a {type(f).__name__}', 'a plain function')
+    outside = ', '.join(f.__code__.co_freevars)
+    if outside: refuse(f'{f.__qualname__}, which reads {outside} from around it', 'a function of its arguments alone')
+    if f.__name__ == '<lambda>': refuse('a lambda', 'a function with a name')
 
 @dataclass(frozen=True)
 class Call:
@@ -252,8 +286,8 @@ class Kept:
     def _state(self):
         "Changes when a field or a tensor in a dictionary is changed in place or replaced"
         fields = [getattr(self, f.name) for f in dataclasses.fields(self)]
-        held = [v for d in fields if isinstance(d, dict) for v in d.items()]
-        return (*map(id, fields), *((k, id(v), v._version) if isinstance(v, torch.Tensor) else (k, repr(v)) for k,v in held))
+        def now(v): return (id(v), v._version) if isinstance(v, torch.Tensor) else repr(v)
+        return [*map(id, fields), *((k, now(v)) for d in fields if isinstance(d, dict) for k,v in d.items())]
     def keep_as(self, key): # -> itself
         "Remember the key of its call"
         object.__setattr__(self, '_kept', (key, self._state()))
@@ -285,23 +319,30 @@ def locked(path, # of the lock's file
 class Store:
     "A folder of stage results"
     def __init__(self, path=None): # folder; `store_home()` without one
-        self.path,self.log = as_path(path or store_home()),[]
+        self.path = as_path(path or store_home())
+        self.log = []
         try: (self.path/'work').mkdir(parents=True, exist_ok=True)
-        except (OSError, ValueError) as e: # ValueError: a NUL in the path
-            raise OutputError(repr(str(self.path)) if isinstance(e, ValueError) else self.path, getattr(e, 'strerror', e), 'a folder that can be written', 'Set IRM_NB_STORE, or pass another path.') from e
+        except OSError as e: raise _no_store(self.path, e) from e
+        except ValueError as e: raise _no_store(repr(str(self.path)), e) from e # a NUL in the path
     def file(self, c:Call) -> Path: return self.path/f'{c.name}-{c.key}.safetensors'
     def __call__(self, f, *args, **kw):
         "`f(*args, **kw)`, from the store or computed now"
-        c,t = call(f, *args, **kw),time.perf_counter()
+        t = time.perf_counter()
+        c = call(f, *args, **kw)
         built = not self.file(c).exists() and self._build(c)
         value = self._read(c)
         self.log.append((c.name, c.key, 'built' if built else 'kept', time.perf_counter() - t))
         return value.keep_as(c.key) if isinstance(value, Kept) else value
 
+def _no_store(path, e):
+    return OutputError(path, getattr(e, 'strerror', None) or e, 'a store that can be written, with room for the result',
+                       'Make room (irm_run store lists what lies there), set IRM_NB_STORE, or pass another path.')
+
 # %% ../nbs/01_store.ipynb #417c1d37
 @patch
 def _build(self:Store, c): # -> True, or False when another process was quicker
-    file,work = self.file(c),self.path/'work'/c.key
+    file = self.file(c)
+    work = self.path/'work'/c.key
     try:
         work.parent.mkdir(parents=True, exist_ok=True) # somebody may have emptied the store meanwhile
         with locked(work.with_suffix('.lock')):
@@ -311,31 +352,38 @@ def _build(self:Store, c): # -> True, or False when another process was quicker
             self._compute(c, file, work)
     except OSError as e:
         if e.filename is not None and not str(e.filename).startswith(str(self.path)): raise
-        raise OutputError(self.path, e.strerror or e, 'a store that can be written, with room for the result', 'Make room (irm_run store lists what lies there), set IRM_NB_STORE, or pass another path.') from e
+        raise _no_store(self.path, e) from e
     return True
 
 @patch
 def _compute(self:Store, c, file, work):
     t = time.perf_counter()
-    takes_work = 'work' in inspect.signature(c.f).parameters
+    args = {**c.args, 'work':work} if 'work' in inspect.signature(c.f).parameters else c.args
     tensors = {}
-    packed = _pack(c.f(**c.args, **({'work':work} if takes_work else {})), tensors)
-    about = dict(seconds=time.perf_counter() - t, created=time.time(), irm_nb=__version__, torch=torch.__version__, python=platform.python_version(), code=code_digest(c.f), parts=c.parts, of=_in_words(c.args))
+    packed = _pack(c.f(**args), tensors)
+    versions = dict(irm_nb=__version__, torch=torch.__version__, python=platform.python_version())
+    about = dict(seconds=time.perf_counter() - t, created=time.time(), **versions, code=code_digest(c.f),
+                 parts=c.parts, of=_in_words(c.args))
     save_tensors(file, tensors, dict(value=packed, about=about))
     shutil.rmtree(work, ignore_errors=True)
     work.with_suffix('.lock').unlink(missing_ok=True)
 
 # %% ../nbs/01_store.ipynb #0543fef9
-def _in_words(args): return {k:textwrap.shorten(str(v), 90) for k,v in args.items() if not isinstance(v, (torch.Tensor, np.ndarray, dict))}
+def _in_words(args):
+    wordy = torch.Tensor, np.ndarray, dict
+    return {k:textwrap.shorten(str(v), 90) for k,v in args.items() if not isinstance(v, wordy)}
 
 @patch
 def _read(self:Store, c):
     file = self.file(c)
     tensors,notes = load_tensors(file)
-    try: value,code = _unpack(notes['value'], tensors),notes['about']['code']
-    except Exception as e: raise _damaged(file, f'{type(e).__name__}: {e}') from e # a file of somebody else fails in its own way
+    try:
+        code = notes['about']['code']
+        value = _unpack(notes['value'], tensors)
+    except Exception as e: raise _damaged(file, e) from e # a file of somebody else fails in its own way
     if code != code_digest(c.f):
-        warnings.warn(f'{c.name}: kept result was made by other code. Raise its version if its meaning changed; `irm_run store --stage {c.name}` shows what lies there.', stacklevel=3)
+        warnings.warn(f'{c.name}: kept result was made by other code. Raise its version if its meaning changed; '
+                      f'`irm_run store --stage {c.name}` shows what lies there.', stacklevel=3)
     with suppress(OSError): os.utime(file) # its last use
     return value
 
@@ -368,24 +416,29 @@ def kept_about(file) -> dict: # seconds, created, versions, `of`; empty where it
     return about if isinstance(about, dict) else {}
 
 # %% ../nbs/01_store.ipynb #99c044b3
+_SAID = 'created','seconds','of' # what a kept result says of itself, in an entry
+
 def _entry(file, name, key):
-    s,about = file.stat(),kept_about(file)
-    return Entry(name, key, file, s.st_size, about.get('created', s.st_mtime), s.st_mtime, about.get('seconds', float('nan')), about.get('of', {}))
+    s = file.stat()
+    known = dict(created=s.st_mtime) | kept_about(file)
+    return Entry(name, key, file, s.st_size, used=s.st_mtime, **{k:known[k] for k in _SAID if k in known})
 
 def _unfinished(folder):
     stats = [f.stat() for f in folder.rglob('*') if f.is_file()]
     t = [s.st_mtime for s in stats] or [folder.stat().st_mtime]
     try: about = dict(json.loads((folder/'stage.json').read_text(encoding='utf-8')))
     except (OSError, ValueError, TypeError): about = {}
-    return Entry(f'{about.get("name", "")} (unfinished)'.strip(), folder.name, folder, sum(s.st_size for s in stats), min(t), max(t), of=about.get('of', {}))
+    name = f'{about.get("name", "")} (unfinished)'.strip()
+    size = sum(s.st_size for s in stats)
+    return Entry(name, folder.name, folder, size, min(t), max(t), of=about.get('of', {}))
 
 @patch
 def entries(self:Store) -> list: # of `Entry`, the last used first
     "Everything that is kept here"
     found = [(f, _KEPT.fullmatch(f.name)) for f in self.path.glob('*.safetensors')]
     kept = [_entry(f, m[1], m[2]) for f,m in found if m and not f.name.startswith('.')]
-    open_ = [_unfinished(d) for d in (self.path/'work').glob('*') if d.is_dir() and re.fullmatch('[0-9a-f]{32}', d.name)]
-    return sorted(kept + open_, key=lambda e: -e.used)
+    folders = [d for d in (self.path/'work').glob('*') if d.is_dir() and re.fullmatch('[0-9a-f]{32}', d.name)]
+    return sorted(kept + [*map(_unfinished, folders)], key=lambda e: -e.used)
 
 @patch(as_prop=True)
 def size(self:Store) -> int:
@@ -397,7 +450,9 @@ def size(self:Store) -> int:
 def remove(self:Store, entries) -> int: # bytes freed
     "Remove entries, but no checkpoints that a process is writing"
     try: return sum(self._remove_one(e) for e in entries)
-    except OSError as e: raise OutputError(self.path, e.strerror or e, 'a store that can be written', 'Change its permissions, or mount it for writing.') from e
+    except OSError as e:
+        raise OutputError(self.path, e.strerror or e, 'a store that can be written',
+                          'Change its permissions, or mount it for writing.') from e
 
 @patch
 def _remove_one(self:Store, e): # bytes freed
@@ -426,10 +481,12 @@ def sweep(self:Store, dry=False # only say what would be removed
     "Remove what killed processes left and nobody will ask for again; checkpoints stay"
     work = self.path/'work'
     done = {m[2] for f in self.path.glob('*.safetensors') if (m := _KEPT.fullmatch(f.name))}
-    gone = debris(self.path) + debris(work) + [p for d in work.glob('*') if d.is_dir() for p in debris(d)]
-    gone += [d for d in work.glob('*') if d.is_dir() and d.name in done]
+    folders = [d for d in work.glob('*') if d.is_dir()]
+    gone = [p for d in (self.path, work, *folders) for p in debris(d)]
+    gone += [d for d in folders if d.name in done]
     gone += [f for f in work.glob('*.lock') if not f.with_suffix('').is_dir() and _idle(f)]
-    for p in [] if dry else gone: shutil.rmtree(p, ignore_errors=True) if p.is_dir() else p.unlink(missing_ok=True)
+    if dry: return gone
+    for p in gone: shutil.rmtree(p, ignore_errors=True) if p.is_dir() else p.unlink(missing_ok=True)
     return gone
 
 def _idle(lock):

@@ -64,7 +64,8 @@ def test_resnets_of_torchgeo(arch, layout, prefix, tmp_path):
         torch.nn.init.zeros_(m.conv1.weight)
         load_weights(m, tmp_path/'w.safetensors', head=False, bands=bands, **how)
         check_first(m.conv1.weight.data, state[first], radar, len(bands))
-    for k in ('layer4.2.bn3.running_var','layer1.0.downsample.0.weight'): assert torch.equal(m.state_dict()[k], state[k])
+    for k in ('layer4.2.bn3.running_var','layer1.0.downsample.0.weight'):
+        assert torch.equal(m.state_dict()[k], state[k])
 
 @pytest.mark.parametrize('layout', ['SENTINEL2_ALL_MOCO','SENTINEL2_ALL_DINO','SENTINEL1_GRD_MOCO'])
 def test_vision_transformers_of_torchgeo(layout, tmp_path):

@@ -5,11 +5,12 @@ from pandas.testing import assert_frame_equal
 
 from conftest import command, environment, kill_when
 
-GRID = 'grid demo --methods sl ours without-irm --seeds 1 --samples 120 --per-class 1 --set epochs=2 tau=0.1 --device cpu --precision float32'.split()
+SMALL = 'grid demo --methods sl ours without-irm --seeds 1 --samples 120 --per-class 1 --set epochs=2 tau=0.1'
+GRID = [*SMALL.split(), *'--device cpu --precision float32'.split()]
 COST = ['started','seconds','trained_s','built','peak_mb'] # of a run; all else is about the networks
 CHANGES = 4 # at most, from a start to a kill
 
-# A server that has imported the libraries forks a process for each run: kills meet a grid at work, not an interpreter at its imports.
+# A server that has imported the libraries forks a process for each run: kills meet a grid at work, not its imports.
 forks = multiprocessing.get_context('forkserver') if 'forkserver' in multiprocessing.get_all_start_methods() else None
 linux = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='needs SIGKILL, and a fork that torch survives')
 
@@ -40,7 +41,8 @@ def stages(folder): return frozenset(p.name for p in (folder/'store').glob('*.sa
 def files(folder):
     "Names and times of what has been kept: checkpoints, stages, records"
     found = set()
-    for p in (*folder.glob('store/*.safetensors'), *folder.glob('store/work/**/checkpoint.safetensors'), *folder.glob('out/cells/*.json')):
+    patterns = 'store/*.safetensors','store/work/**/checkpoint.safetensors','out/cells/*.json'
+    for p in [p for pattern in patterns for p in folder.glob(pattern)]:
         if p.name.startswith('.'): continue # being written
         try: found.add((p, p.stat().st_mtime_ns))
         except FileNotFoundError: pass # renamed meanwhile
@@ -48,16 +50,22 @@ def files(folder):
 
 def after(folder, changes, wait):
     "The moment `wait` seconds after so many more have been kept"
-    seen,left,until = files(folder),changes,None
+    seen = files(folder)
+    left = changes
+    until = None
     def moment():
         nonlocal seen, left, until
         now = files(folder)
-        if now != seen: seen,left = now,left - 1
+        if now != seen:
+            seen = now
+            left -= 1
         if left <= 0 and until is None: until = time.time() + wait
         return until is not None and time.time() >= until
     return moment
 
-def table(folder): return pd.read_csv(folder/'out'/'results.csv').sort_values('key', ignore_index=True).drop(columns=COST)
+def table(folder):
+    t = pd.read_csv(folder/'out'/'results.csv')
+    return t.sort_values('key', ignore_index=True).drop(columns=COST)
 
 def same(a, b):
     "Equal to the last digit: all about the networks, and the answer to every test pair"
@@ -75,18 +83,22 @@ def whole(tmp_path_factory):
 
 @linux
 def test_killed_at_ten_random_moments(whole, tmp_path):
-    broken,rng,met = tmp_path/'broken',random.Random(0),[]
+    broken = tmp_path/'broken'
+    rng = random.Random(0)
+    met = []
     broken.mkdir()
     for _ in range(10):
         moment = after(broken, rng.randint(1, CHANGES), rng.uniform(0, 0.5))
         if kill_when(moment, start(broken)): met.append(stages(broken))
-    assert len(met) >= 5 and len(set(met)) >= 4, (met, (broken/'log').read_text()) # before the end, and in different places
+    varied = len(met) >= 5 and len(set(met)) >= 4 # before the end, and in different places
+    assert varied, (met, (broken/'log').read_text())
     finish(broken)
     same(broken, whole)
 
 @linux
 def test_two_processes(whole, tmp_path):
-    done = subprocess.run(command(*GRID, '--workers', 2, '--store', tmp_path/'store', '--out', tmp_path/'out'), text=True, capture_output=True, env=environment(), timeout=300)
+    two = command(*GRID, '--workers', 2, '--store', tmp_path/'store', '--out', tmp_path/'out')
+    done = subprocess.run(two, text=True, capture_output=True, env=environment(), timeout=300)
     assert done.returncode == 0, done.stderr
     same(tmp_path, whole)
 
@@ -95,17 +107,22 @@ def test_two_processes(whole, tmp_path):
 def made_up(cell, store=None, comp=None):
     import numpy as np
     from irm_nb import experiments as e
-    n,rng = 12,np.random.default_rng(cell.seed)
-    label,predicted = np.arange(n) % 3,rng.integers(0, 3, n)
-    a = pd.DataFrame(dict(id=[f's{i}' for i in range(n)], group=['g']*n, label=label, predicted=predicted, cloudy=[True]*n, cover=np.full(n, .5, np.float32), p_max=np.full(n, .9, np.float32)))
+    n = 12
+    rng = np.random.default_rng(cell.seed)
+    label = np.arange(n) % 3
+    predicted = rng.integers(0, 3, n)
     oa = float((label == predicted).mean())
-    return e._about(cell) | dict(n=n, OA=oa, AA=oa, kappa=0., recall=dict(a=oa)),a
+    cover = np.full(n, .5, np.float32)
+    said = dict(label=label, predicted=predicted, cloudy=[True]*n, cover=cover, p_max=cover)
+    a = pd.DataFrame(dict(id=[f's{i}' for i in range(n)], group=['g']*n, **said))
+    return e.circumstances(cell) | dict(n=n, OA=oa, AA=oa, kappa=0., recall=dict(a=oa)),a
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     "A function that runs four cells, and says how many of them were run"
     from irm_nb import experiments as e
-    cells,asked = e.product(method='SL', seed=range(4), samples=120),[]
+    cells = e.product(method='SL', seed=range(4), samples=120)
+    asked = []
     def attempt(cell, *args):
         asked.append(cell)
         return made_up(cell)
@@ -114,21 +131,36 @@ def folder(tmp_path, monkeypatch):
         asked.clear()
         e.run(cells, tmp_path/'store', out=tmp_path/'out')
         return len(asked)
-    go.cells,go.out,go.asked = cells,tmp_path/'out',asked
+    go.cells = cells
+    go.out = tmp_path/'out'
+    go.asked = asked
     assert go() == 4 and go() == 0
     return go
 
 def table_of(out): return pd.read_csv(out/'results.csv')
 
-RECORDS = dict(empty=lambda t: '', cut=lambda t: t[:100], zeros=lambda t: '\0'*len(t), list=lambda t: '[]', pairs=lambda t: '[["key", 1]]', number=lambda t: '3', deep=lambda t: '['*100_000, text_score=lambda t: t.replace('"OA": ', '"OA": "x", "OB": '),
-    another=lambda t: t.replace('"key": "', '"key": "f'), no_score=lambda t: t.replace('"OA"', '"OB"'), other_config=lambda t: t.replace('"config": "', '"config": "0'), recall=lambda t: t.replace('"recall": {', '"recall": [], "x": {'), number_method=lambda t: t.replace('"method": "SL"', '"method": 3'))
+RECORDS = dict(
+    empty=lambda t: '',
+    cut=lambda t: t[:100],
+    zeros=lambda t: '\0'*len(t),
+    list=lambda t: '[]',
+    pairs=lambda t: '[["key", 1]]',
+    number=lambda t: '3',
+    deep=lambda t: '['*100_000,
+    text_score=lambda t: t.replace('"OA": ', '"OA": "x", "OB": '),
+    another=lambda t: t.replace('"key": "', '"key": "f'),
+    no_score=lambda t: t.replace('"OA"', '"OB"'),
+    other_config=lambda t: t.replace('"config": "', '"config": "0'),
+    recall=lambda t: t.replace('"recall": {', '"recall": [], "x": {'),
+    number_method=lambda t: t.replace('"method": "SL"', '"method": 3'))
 
 @pytest.mark.filterwarnings('ignore')
 @pytest.mark.parametrize('kind', RECORDS)
 def test_damaged_record(folder, kind):
     "Its cell is run again, and no other"
     f = folder.out/'cells'/f'{folder.cells[1].key}.json'
-    whole,before = f.read_text(),table_of(folder.out).drop(columns='started')
+    whole = f.read_text()
+    before = table_of(folder.out).drop(columns='started')
     f.write_text(RECORDS[kind](whole))
     assert folder() == 1 and folder.asked == [folder.cells[1]]
     assert_frame_equal(table_of(folder.out).drop(columns='started'), before)
@@ -141,8 +173,19 @@ def npz(columns):
 
 def without(c, k): return {n:v for n,v in c.items() if n != k}
 
-ANSWERS = dict(missing=lambda b,c: None, empty=lambda b,c: b'', cut=lambda b,c: b[:len(b)//2], zeros=lambda b,c: b'\0'*len(b), text=lambda b,c: b'no archive', shorter=lambda b,c: npz({k:v[:-1] for k,v in c.items()}), uneven=lambda b,c: npz({**c, 'label':c['label'][:-1]}),
-    pickled=lambda b,c: npz({**c, 'id':c['id'].astype(object)}), no_column=lambda b,c: npz(without(c, 'cover')), wrong_kind=lambda b,c: npz({**c, 'label':c['label'].astype(str)}), flipped=lambda b,c: b[:200] + bytes([b[200] ^ 255]) + b[201:], square=lambda b,c: npz({**c, 'label':c['label'].reshape(3, 4)}),
+ANSWERS = dict( # of the file's bytes and of its columns
+    missing=lambda b,c: None,
+    empty=lambda b,c: b'',
+    cut=lambda b,c: b[:len(b)//2],
+    zeros=lambda b,c: b'\0'*len(b),
+    text=lambda b,c: b'no archive',
+    shorter=lambda b,c: npz({k:v[:-1] for k,v in c.items()}),
+    uneven=lambda b,c: npz({**c, 'label':c['label'][:-1]}),
+    pickled=lambda b,c: npz({**c, 'id':c['id'].astype(object)}),
+    no_column=lambda b,c: npz(without(c, 'cover')),
+    wrong_kind=lambda b,c: npz({**c, 'label':c['label'].astype(str)}),
+    flipped=lambda b,c: b[:200] + bytes([b[200] ^ 255]) + b[201:],
+    square=lambda b,c: npz({**c, 'label':c['label'].reshape(3, 4)}),
     another_cell=lambda b,c: npz({**c, 'predicted':(c['label'] + 1) % 3}))
 
 @pytest.mark.filterwarnings('ignore')
@@ -167,7 +210,8 @@ def test_full_disk_ends_the_run(folder, what, monkeypatch):
     shutil.rmtree(folder.out)
     real = e.atomic_file
     def full(path):
-        if len(folder.asked) == 3 and what in str(path): raise e.OutputError(path, 'No space left on device', 'room', 'Make some.')
+        if len(folder.asked) == 3 and what in str(path):
+            raise e.OutputError(path, 'No space left on device', 'room', 'Make some.')
         return real(path)
     def write_json(path, record):
         with full(path) as f: f.write_text(json.dumps(record))
@@ -189,7 +233,9 @@ def test_full_store_ends_the_run(folder, monkeypatch, tmp_path):
         raise e.OutputError(tmp_path/'store', 'No space left on device', 'room', 'Make some.')
     monkeypatch.undo()
     monkeypatch.setattr(e, 'measure', measure)
-    with pytest.raises(e.OutputError, match='No space left'): e.run(folder.cells, tmp_path/'store', out=tmp_path/'new', comp=e.Compute('cpu', 'float32'))
+    comp = e.Compute('cpu', 'float32')
+    with pytest.raises(e.OutputError, match='No space left'):
+        e.run(folder.cells, tmp_path/'store', out=tmp_path/'new', comp=comp)
     assert len(asked) == 1 and e.read_records(tmp_path/'new') == {}
 
 @pytest.mark.parametrize('text', ['name,score\na,1\n', 'row,subset,n,OA\n', '\0\1\2', '"', 'a'*10_000])

@@ -5,16 +5,20 @@ from dataclasses import FrozenInstanceError, fields, replace
 from functools import partial
 from multiprocessing import get_context
 
-import numpy as np, pytest
+import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 
 from irm_nb import clouds, raster, world
+from irm_nb.batches import Batches, channel_stats, channels
 from irm_nb.clouds import CloudSpec
-from irm_nb.core import IrmError, compute, digest
-from irm_nb.scenes import Batches, PairedScenes, SceneSet, Task, channel_stats, channels, join, make_task
+from irm_nb.core import IrmError, compute
+from irm_nb.scenes import PairedScenes, Scenes, SceneSet, arrays_of, join
+from irm_nb.tasks import Task, make_task
 
-settings.register_profile('few', max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile('few', max_examples=25, deadline=None, derandomize=True, database=None,
+                          suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile('few')
 
 shares = st.floats(0, 1, allow_subnormal=False)
@@ -63,6 +67,13 @@ def test_more_opacity_is_nearer_to_white(x, a, b):
     x = np.minimum(x, np.uint16(0.8*clouds.WHITE[x.dtype])).astype(x.dtype)
     assert (clouds.compose(x, np.maximum(a, b)) >= clouds.compose(x, a)).all()
 
+@given(images, opacities)
+def test_a_band_in_the_short_wave_infrared_keeps_more_of_the_ground(x, a):
+    y = clouds.compose(x, a, bands=('R','NIR','B11'))
+    np.testing.assert_array_equal(y[:,:2], clouds.compose(x, a)[:,:2])
+    kept = clouds.compose(0*x, a, bands=('B11','R','SWIR2'))
+    assert (kept[:,0] <= kept[:,1]).all() and (kept[:,2] <= kept[:,0]).all()
+
 @given(images)
 def test_a_pair_without_change_has_no_cloud(x):
     assert not clouds.opacity_from_pairs(x, x, workers=1).any()
@@ -71,15 +82,18 @@ def test_a_pair_without_change_has_no_cloud(x):
 
 @given(skies, names, st.integers(5, 20), st.randoms(use_true_random=False))
 def test_opacity_is_a_function_of_the_id(spec, ids, size, random):
-    table,a = clouds.assign(spec, ids),clouds.cloud_opacity(spec, ids, size)
+    table = clouds.assign(spec, ids)
+    a = clouds.cloud_opacity(spec, ids, size)
     some = random.sample(range(len(ids)), random.randint(1, len(ids)))
-    np.testing.assert_array_equal(clouds.cloud_opacity(spec, [ids[i] for i in some], size, table[some], workers=1), a[some])
+    part = clouds.cloud_opacity(spec, [ids[i] for i in some], size, table[some], workers=1)
+    np.testing.assert_array_equal(part, a[some])
     order = random.sample(range(len(ids)), len(ids))
     np.testing.assert_array_equal(clouds.cloud_opacity(spec, [ids[i] for i in order], size), a[order])
 
 @given(skies, names, st.integers(5, 20))
 def test_content_kind_and_cover_are_exact(spec, ids, size):
-    table,a = clouds.assign(spec, ids),clouds.cloud_opacity(spec, ids, size)
+    table = clouds.assign(spec, ids)
+    a = clouds.cloud_opacity(spec, ids, size)
     assert abs(table.cloudy.sum() - spec.content*len(ids)) <= 0.5 + 1e-9
     assert abs((table.kind == clouds.THIN).sum() - spec.thin*table.cloudy.sum()) <= 0.5 + 1e-9
     np.testing.assert_array_equal(a.any((1,2)), table.cloudy)
@@ -87,8 +101,7 @@ def test_content_kind_and_cover_are_exact(spec, ids, size):
 
 @given(skies, names, shares)
 def test_more_content_moves_no_cloud(spec, ids, content):
-    lo,hi = sorted((spec.content, content))
-    a,b = (clouds.cloud_opacity(CloudSpec(content=c, cover=spec.cover, thin=spec.thin, seed=spec.seed), ids, 8) for c in (lo,hi))
+    a,b = (clouds.cloud_opacity(replace(spec, content=c), ids, 8) for c in sorted((spec.content, content)))
     cloudy = a.any((1,2))
     np.testing.assert_array_equal(b[cloudy], a[cloudy])
 
@@ -96,16 +109,24 @@ def test_more_content_moves_no_cloud(spec, ids, content):
 
 @st.composite
 def sets(draw):
-    n_classes,n = draw(st.integers(1, 4)),draw(st.integers(8, 60))
-    labels = np.array(draw(st.lists(st.just(0)|st.integers(0, n_classes-1), min_size=n, max_size=n))) # some classes are rare
+    n_classes = draw(st.integers(1, 4))
+    n = draw(st.integers(8, 60))
+    some_rare = st.just(0)|st.integers(0, n_classes-1)
+    labels = np.array(draw(st.lists(some_rare, min_size=n, max_size=n)))
     groups = [f'g{i}' for i in draw(st.lists(st.integers(0, n//3), min_size=n, max_size=n))]
-    ids = draw(st.permutations([f's{i}' for i in range(n)]))
-    return PairedScenes(opt=np.zeros((n,3,2,2), np.uint8), sar=np.full((n,1,2,2), -9, np.float32), labels=labels, classes=tuple('abcd')[:n_classes], ids=ids, groups=groups, pols=('VH',))
+    return blank(labels, draw(st.permutations([f's{i}' for i in range(n)])), groups, tuple('abcd')[:n_classes])
+
+def blank(labels, ids, groups, classes=tuple('abcd')):
+    n = len(labels)
+    opt = np.zeros((n,3,2,2), np.uint8)
+    sar = np.full((n,1,2,2), -9, np.float32)
+    return PairedScenes(opt, sar, labels, classes, ids, groups=groups, pols=('VH',))
 
 def side(s): return sorted(zip(s.ids, s.labels, s.groups))
 
 @settings(max_examples=60)
-@given(sets(), st.sampled_from(['random','groups','list']), st.floats(0.1, 0.5), seeds, st.randoms(use_true_random=False))
+@given(sets(), st.sampled_from(['random','groups','list']), st.floats(0.1, 0.5), seeds,
+       st.randoms(use_true_random=False))
 def test_sides_are_disjoint_and_complete(s, kind, test, seed, random):
     listed = random.sample(s.ids, max(1, int(test*len(s)))) if kind == 'list' else None
     try: a,b = s.split(kind, test=test, seed=seed, min_train=1, min_test=1, tries=200, test_ids=listed)
@@ -121,7 +142,7 @@ def test_sides_are_disjoint_and_complete(s, kind, test, seed, random):
 @pytest.mark.parametrize('kind', ['random','groups'])
 def test_splits_are_found(kind):
     n = 80
-    s = PairedScenes(opt=np.zeros((n,3,2,2), np.uint8), sar=np.full((n,1,2,2), -9, np.float32), labels=np.arange(n)%4, classes=tuple('abcd'), ids=range(n), groups=[f'g{i//5}' for i in range(n)], pols=('VH',))
+    s = blank(np.arange(n)%4, range(n), [f'g{i//5}' for i in range(n)])
     sides = {tuple(s.split(kind, seed=i, min_train=1)[1].ids) for i in range(10)}
     assert len(sides) == 10
 
@@ -147,23 +168,30 @@ def cloudy_set(n=12, seed=0):
     return s.with_clouds(CloudSpec())
 
 CLOUDY = cloudy_set()
-CONTENT = [f.name for f in fields(PairedScenes) if f.name not in ('skipped','report')]
-NUMBERS = ('opt','sar','labels','alpha','clear','kind','cover')
+NUMBERS = 'opt','sar','labels','alpha','clear','kind','cover'
+OTHERS = dict(classes=('a','b','d'), crs=None, transform=(10.,0.,5e5,0.,-10.,1.))
+WITHIN = dict(bands=('opt', dict(bands=('B','G','R'))), pols=('sar', dict(bands=('VH','VV'))),
+              units=('sar', dict(units='stretch8', values=np.uint8(np.clip(CLOUDY.sar + 60, 0, 255)))),
+              present=('sar', dict(present=np.arange(12) != 3)))
+CONTENT = *NUMBERS,*OTHERS,*WITHIN,'ids','groups'
+
+def other_number(name, v):
+    if name == 'cover': return (v + 0.25) % 1
+    if name in ('labels','kind'): return (v + 1) % 3
+    return v - 1 if v else 1
 
 def changed(s, name, i):
     "The set with one thing of `name` changed"
-    v = getattr(s, name)
-    if name == 'sar_units': return replace(s, sar_units='stretch8', sar=np.uint8(np.clip(s.sar + 60, 0, 255)))
-    if name in NUMBERS:
-        a = v.copy().reshape(-1)
-        k = i % len(a)
-        if name == 'cover': a[k] = (a[k] + 0.25) % 1
-        elif name in ('labels','kind'): a[k] = (a[k] + 1) % 3
-        else: a[k] = a[k] - 1 if a[k] else 1
-        return replace(s, **{name:a.reshape(v.shape)})
-    new = dict(classes=('a','b','d'), ids=[*s.ids[:-1], f'new{i}'], groups=[*s.groups[:-1], f'new{i}'],
-               pols=('VH','VV'), sar_units='stretch8', crs=None, transform=(*s.transform[:5], 1.))
-    return replace(s, **{name:new[name]})
+    if name in OTHERS: return replace(s, **{name:OTHERS[name]})
+    if name in WITHIN:
+        modality,parts = WITHIN[name]
+        return s.with_modality(modality, replace(s[modality], **parts))
+    if name not in NUMBERS: return replace(s, **{name:[*getattr(s, name)[:-1], f'new{i}']})
+    a = getattr(s, name).copy()
+    flat = a.reshape(-1)
+    k = i % len(flat)
+    flat[k] = other_number(name, flat[k])
+    return replace(s, **{name:a})
 
 @settings(max_examples=60)
 @given(st.sampled_from(CONTENT), st.integers(0, 10**4))
@@ -171,31 +199,37 @@ def test_whatever_changes_the_content_changes_the_hash(name, i):
     before = CLOUDY.fingerprint
     other = changed(CLOUDY, name, i)
     assert other.fingerprint != before and CLOUDY.fingerprint == before
-    assert other.fingerprint == digest({k:getattr(other, k) for k in CONTENT}) # hashed anew, without what is remembered
+    other.verify() # hashed anew, without what is remembered
 
 @given(st.lists(st.integers(0, 11), unique=True))
 def test_what_is_derived_hashes_itself(rows):
-    part = CLOUDY.subset(rows)
-    assert part.fingerprint == digest({k:getattr(part, k) for k in CONTENT})
+    part = CLOUDY.subset(rows).verify()
     assert part.skipped == CLOUDY.skipped
     for k in NUMBERS:
         with pytest.raises(ValueError): getattr(part, k)[...] = 0
 
 @given(st.integers(1, 3))
 def test_parts_that_are_joined_are_the_set(k):
-    parts = CLOUDY.subset(range(3*k)),CLOUDY.subset(range(3*k, 12)) # a scene of origin has three samples
+    parts = [CLOUDY.subset(rows) for rows in (range(3*k), range(3*k, 12))] # a scene of origin has three samples
     assert join([p for p in parts if len(p)]).fingerprint == CLOUDY.fingerprint
 
 def test_what_the_caller_does_later_stays_outside():
-    opt,sar,labels,ids = np.zeros((3,3,4,4), np.uint8),np.full((3,1,4,4), -9, np.float32),[0,1,0],['a','b','c']
+    opt = np.zeros((3,3,4,4), np.uint8)
+    sar = np.full((3,1,4,4), -9, np.float32)
+    labels = [0,1,0]
+    ids = ['a','b','c']
     s = PairedScenes(opt, sar[:], labels, ('x','y'), ids, pols=['vh'])
     before = s.fingerprint
-    opt[:],sar[:],labels[0],ids[0] = 9,np.nan,1,'z'
-    assert digest({k:getattr(s, k) for k in CONTENT}) == before
+    opt[:] = 9
+    sar[:] = np.nan
+    labels[0] = 1
+    ids[0] = 'z'
+    assert s.verify().fingerprint == before
 
 def test_a_set_sent_to_another_process_is_as_fixed_as_before():
     with ProcessPoolExecutor(1, get_context('spawn')) as pool: back = pool.submit(CLOUDY.subset, [3,1]).result()
-    assert (back.fingerprint, back.opt.flags.writeable) == (CLOUDY.subset([3,1]).fingerprint, False)
+    assert back.fingerprint == CLOUDY.subset([3,1]).fingerprint
+    assert not back.opt.flags.writeable
     with pytest.raises(FrozenInstanceError): back.labels = [0,1]
 
 # Bad arrays and arguments
@@ -211,11 +245,12 @@ junk = st.sampled_from(range(len(JUNK))).map(JUNK.__getitem__)
 SOURCE = SceneSet(CLOUDY.opt, CLOUDY.labels, CLOUDY.classes, CLOUDY.ids)
 CPU = compute('cpu', 'float32')
 TASK = dict(source=SOURCE, train=CLOUDY.subset(range(6)), test=CLOUDY.subset(range(6, 12)), labelled=[0], seed=0)
-BATCHES = dict(s=CLOUDY, modality='both', stats=channel_stats(CLOUDY), comp=CPU, limit=8<<30)
+BATCHES = dict(s=CLOUDY, stats=channel_stats(CLOUDY), comp=CPU, limit=8<<30)
 SPLIT = dict(kind='random', test=0.2, seed=0, min_train=1, min_test=1, test_ids=None, tries=20)
 BUDGET = dict(n=2, seed=0, short='error', file=None)
 SKY = {f.name:f.default for f in fields(CloudSpec)}
-COMPOSE = dict(images=CLOUDY.opt, alpha=CLOUDY.alpha, white=None, shadow=0.5, offset=(9,-6))
+COMPOSE = dict(images=CLOUDY.opt, alpha=CLOUDY.alpha, white=None, shadow=0.5, offset=(9,-6), bands=None)
+PLAIN = 'opt','sar','labels','classes','ids','alpha','clear','kind','cover','groups','crs','transform'
 
 def an_opacity(**sky): return clouds.cloud_opacity(CloudSpec(**sky), CLOUDY.ids, 8, workers=1)
 def a_batch(**args): return Batches(**args)([0,1])
@@ -223,17 +258,19 @@ def derived(**field): return replace(CLOUDY, **field).subset([]).fingerprint
 
 def attempts(v):
     "Name and call of everything that takes an argument, with `v` in the place of each"
-    fine = dict(skipped=None, **{k:getattr(CLOUDY, k) for k in CONTENT})
-    calls = (derived, fine),(CLOUDY.split, SPLIT),(CLOUDY.label_budget, BUDGET),(Task, TASK),(a_batch, BATCHES)
-    for f,args in (*calls, (an_opacity, SKY), (clouds.compose, COMPOSE)):
+    fine = dict(skipped=None, **{k:getattr(CLOUDY, k) for k in PLAIN})
+    calls = [(derived, fine), (CLOUDY.split, SPLIT), (CLOUDY.label_budget, BUDGET), (Task, TASK), (a_batch, BATCHES),
+             (an_opacity, SKY), (clouds.compose, COMPOSE)]
+    for f,args in calls:
         for k in args:
             if k != 'comp': yield f'{f.__name__} {k}',partial(f, **args | {k:v})
     for f in (CLOUDY.subset, CLOUDY.with_clouds, CLOUDY.with_labels, join, clouds.cover, Batches(**BATCHES)):
         yield repr(f),partial(f, v)
+    for k in ('bands','height'): yield f'world {k}',partial(world.target, 2, **{k:v})
     yield 'over',partial(CLOUDY.with_clouds, CloudSpec(), over=v)
     yield 'names',partial(join, [CLOUDY, CLOUDY], names=v)
     yield 'classes',partial(join, [CLOUDY], classes=v)
-    yield 'rows',partial(channels, CLOUDY, 'both', v)
+    yield 'rows',partial(channels, CLOUDY, v)
     yield 'ids',partial(clouds.assign, CloudSpec(), v)
     yield 'pairs',partial(make_task, SOURCE, v, per_class=1)
     yield 'notes',lambda: CLOUDY.noted(skipped=v).noted(report=v)
@@ -273,7 +310,7 @@ def test_a_changed_note_opens_or_is_refused(saved, data):
     part = data.draw(st.sampled_from([note, note['fields'], note['sizes'], note['ranges'], note['notes']]))
     part[data.draw(st.sampled_from(sorted(part)))] = data.draw(strange)
     (folder/'meta.json').write_text(json.dumps(note))
-    try: PairedScenes.load(folder).subset([0])
+    try: Scenes.load(folder).subset([0])
     except IrmError: pass
 
 @settings(max_examples=150, suppress_health_check=list(HealthCheck))
@@ -286,8 +323,8 @@ def test_a_changed_array_is_found(saved, data):
     at = data.draw(st.integers(0, len(whole)-1)|st.integers(0, 127))
     f.write_bytes(whole[:at] + bytes([whole[at] ^ data.draw(st.integers(1, 255))]) + whole[at+1:])
     try:
-        s = PairedScenes.load(folder).verify()
-        for k in note['sizes']: assert np.array_equal(getattr(s, k[:-4]), getattr(CLOUDY, k[:-4])), f'{k} was changed, and nobody noticed' # '<f4' and '=f4' are one
+        now = arrays_of(Scenes.load(folder).verify())
+        for k,a in arrays_of(CLOUDY).items(): assert np.array_equal(now[k], a), f'{k} was changed, and nobody noticed'
     except IrmError: pass
     finally: f.write_bytes(whole)
 
@@ -297,7 +334,11 @@ def test_a_changed_array_is_found(saved, data):
 @given(st.lists(st.integers(0, 39), min_size=1, max_size=5, unique=True), st.integers(0, 1000), st.integers(1, 3))
 def test_a_scene_of_the_world_is_a_function_of_its_number(indices, seed, workers):
     s = world.target(40, seed, indices, workers)
+    more = world.target(40, seed, indices, workers, bands=('NIR','B','G','R'), height=True)
+    np.testing.assert_array_equal(more.opt[:,:0:-1], s.opt)
+    np.testing.assert_array_equal(more.sar, s.sar)
     for i,k in enumerate(indices):
-        one = world.target(40, seed, [k], 1)
-        for f in ('opt','sar','labels'): np.testing.assert_array_equal(getattr(one, f)[0], getattr(s, f)[i])
+        one = world.target(40, seed, [k], 1, bands=('NIR',), height=True)
+        np.testing.assert_array_equal(one.opt[0,0], more.opt[i,0])
+        for f in ('sar','dem','labels'): np.testing.assert_array_equal(getattr(one, f)[0], getattr(more, f)[i])
         assert (one.ids[0],one.groups[0]) == (s.ids[i],s.groups[i])

@@ -12,12 +12,13 @@ from irm_nb import world
 from irm_nb.clouds import CloudSpec
 from irm_nb.core import Compute, IrmError
 from irm_nb.distill import HardLabels, SoftLabels
-from irm_nb.irm import ModalityMonitor, RegulatedLoss
-from irm_nb.methods.fusion import GDL, OGMGE, View
+from irm_nb.irm import REGULATIONS, SOURCE, ModalityMonitor, Regulation, RegulatedLoss
+from irm_nb.methods.translate import ImageTranslator
 from irm_nb.models import Architecture
+from irm_nb.scenes import Input, Scenes
 from irm_nb.store import LocalFile, Store, argument_key, call, stage
 from irm_nb.train import ImageConfig, TrainConfig
-from irm_nb.transfer import Front, Predictor
+from irm_nb.transfer import Predictor, Weights
 
 def stages():
     found = {}
@@ -31,11 +32,11 @@ STAGES = stages()
 PAIRS = world.target(6, seed=1).with_clouds(CloudSpec())
 SCENES = world.source(6, seed=1)
 STATE = {'fc.weight': torch.zeros(2, 3), 'fc.bias': torch.zeros(2)}
-LOGITS = torch.arange(60.).reshape(6, 10)
-REGULATED = RegulatedLoss(LOGITS, LOGITS, LOGITS)
+LOGITS = {t: torch.arange(60.).reshape(6, 10) + i for i,t in enumerate(('opt', 'sar', SOURCE))}
+OPTICAL = dict(opt=SCENES['opt'].input)
 
-def predictor(): return Predictor('googlenet', 'opt', ('a', 'b'), dict(mean=[0.], std=[1.]), dict(STATE))
-def front(): return Front('restored', 8, 1, 'opt', [0.]*3, [1.]*3, dict(STATE))
+def predictor(): return Predictor('googlenet', OPTICAL, ('a', 'b'), dict(mean=[0.], std=[1.]), dict(STATE))
+def translator(): return ImageTranslator('restored', 8, 1, OPTICAL, [0.]*3, [1.]*3, dict(STATE))
 
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory):
@@ -43,32 +44,55 @@ def weights(tmp_path_factory):
     f.write_bytes(b'one')
     return f
 
-def value(name, parameter, weights):
-    "Something that a parameter may be, by its name"
-    kinds = dict(source=SCENES, train=PAIRS, pairs=PAIRS, radar=PAIRS, arch=Architecture('googlenet'), weights=LocalFile(str(weights)), comp=Compute('cpu', 'float32'),
-                 cfg=TrainConfig(), head=TrainConfig(), body=TrainConfig(lr=3e-4), how=ImageConfig(), sky=CloudSpec(), front=front(), loss=HardLabels(np.arange(6)),
-                 base=REGULATED, monitor=ModalityMonitor(LOGITS, LOGITS), view=View, options={'weight': 4.}, labelled=np.arange(3), rows=range(6), purpose=(0, 'F1'),
-                 lo=[0.]*3, hi=[1.]*3, seed=0, width=8, blocks=2, monitor_every=1, name='F1', modality='opt', mode='full', irm='batch', dtype='uint8', normalize=False)
-    if parameter.startswith('f_') or parameter == 'p': return predictor()
-    if parameter == 'start': return dict(STATE) if name.endswith(('paired', 'learn_on_target')) else predictor()
-    return kinds[parameter]
+def by_type(weights):
+    "Something that a parameter may be, by its annotation"
+    file = LocalFile(str(weights))
+    return {Scenes: PAIRS, Predictor: predictor(), ImageTranslator: translator(), LocalFile: file,
+            Weights: Weights(file), Architecture: Architecture('googlenet'), Compute: Compute('cpu', 'float32'),
+            TrainConfig: TrainConfig(), ImageConfig: ImageConfig(), CloudSpec: CloudSpec(),
+            RegulatedLoss: RegulatedLoss(LOGITS, REGULATIONS['batch']),
+            dict: dict(STATE), str: 'full', int: 8, bool: False}
 
-def changes(v):
-    "The same with one thing changed, for every thing in it"
+BY_NAME = dict(loss=HardLabels(np.arange(6)), monitor=ModalityMonitor({t: LOGITS[t] for t in ('opt', 'sar')}),
+               labelled=np.arange(3), rows=range(6), purpose=(0, 'F1'), lo=[0.]*3, hi=[1.]*3, monitor_every=1,
+               options={'weight': 4.}, modality='opt', dtype='uint8')
+
+def value(p, weights):
+    "Something that a parameter may be"
+    return BY_NAME[p.name] if p.name in BY_NAME else by_type(weights)[p.annotation]
+
+def scalars(v):
+    "Other values of the same kind"
     if isinstance(v, bool): return [not v]
     if isinstance(v, (int, float)): return [v + 1]
     if isinstance(v, str): return ['resnet50' if v == 'googlenet' else v + ' other']
     if isinstance(v, torch.Tensor): return [v + 1e-3, v.to(torch.float64), v[:1]]
     if isinstance(v, np.ndarray): return [v + 1, v[:1], v.astype(np.float32)]
     if isinstance(v, range): return [range(v.stop + 1), range(1, v.stop)]
-    if isinstance(v, type): return [OGMGE, GDL]
-    if isinstance(v, dict): return [{**v, k: c} for k,x in v.items() for c in changes(x)] + [{k: x for k,x in v.items() if k != next(iter(v))}]
-    if isinstance(v, (list, tuple)): return [type(v)([*v[:i], c, *v[i+1:]]) for i,x in enumerate(v) for c in changes(x)] + ([v[:-1]] if len(v) else [])
+
+def parts(v):
+    "Containers with one of their parts changed, or left out"
+    if isinstance(v, dict):
+        fewer = [{k: x for k,x in v.items() if k != next(iter(v))}] if v else []
+        return [{**v, k: c} for k,x in v.items() for c in changes(x)] + fewer
+    if isinstance(v, (list, tuple)):
+        fewer = [v[:-1]] if len(v) else []
+        return [type(v)([*v[:i], c, *v[i+1:]]) for i,x in enumerate(v) for c in changes(x)] + fewer
+
+def others(v):
+    "Things of the library with something else in them"
     if isinstance(v, LocalFile): return [LocalFile(__file__)]
     if isinstance(v, Architecture): return [Architecture('resnet50')]
     if isinstance(v, Compute): return [Compute('cpu', 'bf16')]
+    if isinstance(v, Regulation): return [REGULATIONS['none']]
+    if isinstance(v, Input): return [Input(v.sensor, v.bands[::-1], v.units)]
     if isinstance(v, HardLabels): return [HardLabels(v.labels[::-1].copy()), SoftLabels(torch.eye(6))]
-    if hasattr(v, 'fingerprint'): return [v.subset([0, 1]), replace(v, labels=v.labels[::-1].copy())]
+    if isinstance(v, Scenes): return [v.subset([0, 1]), replace(v, labels=v.labels[::-1].copy())]
+
+def changes(v):
+    "The same with one thing changed, for every thing in it"
+    for kind in (scalars, parts, others):
+        if (found := kind(v)) is not None: return found
     assert is_dataclass(v), type(v)
     out = []
     for f in fields(v):
@@ -83,12 +107,12 @@ def test_there_are_stages(): assert len(STAGES) >= 12
 @pytest.mark.parametrize('name', sorted(STAGES))
 def test_every_argument_moves_the_key(name, weights):
     f = STAGES[name]
-    parameters = [p for p in inspect.signature(f).parameters if p != 'work']
-    given = {p: value(name, p, weights) for p in parameters}
+    parameters = [p for p in inspect.signature(f).parameters.values() if p.name != 'work']
+    given = {p.name: value(p, weights) for p in parameters}
     key = call(f, **given).key
     assert call(f, **given).key == key
     seen = {key}
-    for p in parameters:
+    for p in given:
         for c in changes(given[p]):
             moved = call(f, **{**given, p: c}).key
             assert moved not in seen, f'{p} = {str(c)[:80]} has the key of something else'
@@ -106,7 +130,8 @@ def test_a_file_counts_by_its_content(weights):
 def loss_of(p:Predictor): return p.state['fc.bias'].sum()
 
 def test_a_network_changed_in_place_is_another(tmp_path):
-    store,p = Store(tmp_path),predictor()
+    store = Store(tmp_path)
+    p = predictor()
     kept = store(loss_of, p)
     p.state['fc.bias'] += 1
     assert store(loss_of, p) != kept
