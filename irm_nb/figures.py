@@ -248,7 +248,7 @@ def _of_colours(seen, values, at, rows): # three bands, and their places among t
 
 def _of_difference(seen, values, rows): return RATIO.paint(_of_channels(seen, values, rows)[:,2])
 
-# %% ../nbs/33_figures.ipynb #d1f07ea9
+# %% ../nbs/33_figures.ipynb #a61be562
 def _band_pictures(name, m, several):
     for i,b in enumerate(m.bands):
         scale = _value_scale(m.values[:,i], m.units, 'gray')
@@ -281,7 +281,7 @@ def _radar_pictures(name, m, several):
         yield Picture(words, partial(_of_difference, m.input, m.values), RATIO, 'difference')
 
 def _height_pictures(name, m, several):
-    scale = _value_scale(m.values, m.units, 'gist_earth')
+    scale = _value_scale(m.values, m.units, 'cividis')
     yield Picture(word(name), partial(_of_heights, scale, m.values), scale)
 
 # %% ../nbs/33_figures.ipynb #713b3e90
