@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SENSORS', 'VISIBLE', 'NOTES', 'PER_SAMPLE', 'OPT', 'SAR', 'Unit', 'Sensor', 'sensor', 'optical_channels',
-           'radar_channels', 'height_channels', 'Input', 'Modality', 'Scenes', 'SceneSet', 'PairedScenes', 'rows_of',
-           'check_scenes', 'briefly', 'join', 'kept_report', 'arrays_of', 'set_meta']
+           'radar_channels', 'height_channels', 'Input', 'Modality', 'remember', 'Scenes', 'SceneSet', 'PairedScenes',
+           'rows_of', 'check_scenes', 'briefly', 'join', 'kept_report', 'arrays_of', 'set_meta']
 
 # %% ../nbs/04_scenes.ipynb #d2ad395c
 import json, math, weakref
@@ -278,6 +278,10 @@ def _remembered(f, a):
     facts = _facts(a)
     if f not in facts: facts[f] = f(a)
     return facts[f]
+
+def remember(f, a, value):
+    "Note what `f(a)` is, where it was found on the way"
+    _facts(a)[f] = value
 
 # %% ../nbs/04_scenes.ipynb #e5a7c607
 def _parts(a, size=1 << 20):
@@ -567,7 +571,7 @@ def _ours(a):
 def _taken(v, idx):
     if not isinstance(v, np.ndarray): return None if v is None else tuple(v[i] for i in idx)
     out = _ours(np.asarray(v)[idx])
-    if _range in _facts(v): _facts(out)[_range] = _facts(v)[_range]
+    if _range in _facts(v): remember(_range, out, _facts(v)[_range])
     return out
 
 def check_scenes(where, s):
@@ -818,7 +822,7 @@ def _load(path, meta):
     if odd: raise StoreError(path/'meta.json', f'no readable {", ".join(odd)}', 'what Scenes.save wrote', _TORN)
     arrays = {Path(f).stem:_opened(path, f, n) for f,n in meta['sizes'].items()}
     for k,ends in dict(meta.get('ranges') or {}).items(): # of arrays that `save` has looked through
-        if k in arrays: _facts(arrays[k])[_range] = tuple(map(float, ends))
+        if k in arrays: remember(_range, arrays[k], tuple(map(float, ends)))
     read = dict(Scenes=_read_set, PairedScenes=_read_old, SceneSet=_read_old)
     s = read[check_option('kind', meta['kind'], tuple(read))](meta, arrays)
     if 'digest' in meta and meta['digest'] != _meta_digest(meta):
