@@ -55,13 +55,15 @@ def channel_stats(s:Scenes, chunk=32) -> dict: # {'mean': [C], 'std': [C]}
         sxx = sxx + torch.linalg.vector_norm(x, dim=2).double().square().sum(0)
     if not (n > 0).all():
         lost = [k for k,c in channel_slices(s.inputs).items() if not n[c].all()]
-        raise BudgetError(lost[0], 'a modality that no sample has', 'samples to measure', 'Select the other modalities.')
+        raise BudgetError(lost[0], 'a modality that no sample has', 'samples to measure',
+            'Select the other modalities.')
     mean = sx/n
     return dict(mean=mean.tolist(), std=(sxx/n - mean**2).clamp_min(1e-8).sqrt().tolist())
 
 # %% ../nbs/06_batches.ipynb #985eeada
 def _check_stats(s, stats):
     "Means and deviations [1,C,1,1]"
+    if not len(s): raise BudgetError('s', 'an empty set', 'samples', 'Check what was left of it.')
     n = sum(i.n_channels for i in s.inputs.values())
     wanted,do = "{'mean': [C], 'std': [C]}",'Pass what channel_stats returned for these modalities.'
     if not isinstance(stats, dict) or not {'mean','std'} <= set(stats):
@@ -85,20 +87,19 @@ class Batches:
         check_scenes('s', s)
         if not isinstance(comp, Compute):
             raise OptionError('comp', f'a {type(comp).__name__}', 'a Compute', 'Pass compute().')
-        if not len(s): raise BudgetError('s', 'an empty set', 'samples', 'Check what was left of it.')
         check_real('limit', limit, 0)
         self.s,self.comp = s,comp
         self.mean,self.std = _check_stats(s, stats)
         self.dtype = torch.bfloat16 if comp.precision == 'bf16' else torch.float32
         shape = len(s),*s.size,self.mean.numel()
-        small = np.prod(shape)*self.dtype.itemsize <= limit
-        self.x = torch.empty(shape, dtype=self.dtype, device=comp.device) if small else None
+        self.x = None # or all samples, where they find room
+        if np.prod(shape)*self.dtype.itemsize <= limit: self.x = torch.empty(shape, dtype=self.dtype, device=comp.device)
         self.ready = torch.zeros(len(s), dtype=torch.bool) # samples already in `x`
     def __len__(self): return len(self.s)
     def _make(self, idx):
         x = (channels(self.s, idx) - self.mean)/self.std
         there = _there(self.s, idx)
-        if there is not None: x = x*there[:,:,None,None]
+        x = x if there is None else x*there[:,:,None,None]
         return x.permute(0,2,3,1).to(self.comp.device, self.dtype).contiguous()
     def __call__(self, idx) -> torch.Tensor: # indices [B] -> [B,C,H,W], channels last
         "The batch `idx`"

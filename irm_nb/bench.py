@@ -123,9 +123,9 @@ def step(m, optimizer, x, y, comp):
     _sync(comp)
 
 def bare_step(comp, pairs, batch=64): # -> a function that does one step
-    "GoogLeNet's"
+    "The target network's"
     k = len(pairs.classes)
-    m = train_mode(new_model('googlenet', k, n_channels(pairs), 'bare').to(comp.device))
+    m = train_mode(new_model(Config().target_arch, k, n_channels(pairs), 'bare').to(comp.device))
     x = torch.randn(batch, n_channels(pairs), *pairs.size).to(comp.device, memory_format=torch.channels_last)
     y = (torch.arange(batch) % k).to(comp.device)
     return partial(step, m, TrainConfig().new_optimizer(m.parameters()), x, y, comp)
@@ -139,7 +139,7 @@ def distil_row(quick):
     pairs = noise_pairs(batch*4)
     g = torch.Generator().manual_seed(0)
     said = {t:torch.randn(len(pairs), len(pairs.classes), generator=g) for t in (*pairs.names, SOURCE)}
-    net = new_model('googlenet', len(pairs.classes), n_channels(pairs), 'F2').to(comp.device)
+    net = new_model(Config().target_arch, len(pairs.classes), n_channels(pairs), 'F2').to(comp.device)
     student = Student(net, RegulatedLoss(said, REGULATIONS['batch']).on(comp.device))
     rows = torch.arange(batch*(n + warm)) % len(pairs)
     data = Epochs(Batches(pairs, channel_stats(pairs), comp), rows, TrainConfig(batch=batch))
@@ -281,8 +281,8 @@ def unlabelled(pairs) -> Task: # its source is never trained on
 def untrained_source(pairs) -> Predictor:
     "A stand-in for f_S: what it knows doesn't change what it costs"
     s = pairs.select(OPT)
-    m = new_model('resnet50', len(s.classes), n_channels(s), 'f_S')
-    return Predictor('resnet50', s.inputs, s.classes, channel_stats(s), m.state_dict()).keep_as('bench')
+    m = new_model(Config().source_arch, len(s.classes), n_channels(s), 'f_S')
+    return Predictor(Config().source_arch, s.inputs, s.classes, channel_stats(s), m.state_dict()).keep_as('bench')
 
 # %% ../nbs/36_bench.ipynb #d535bded
 EPOCHS = 10 # of F1 and of F2, at which `naive` is stated

@@ -44,6 +44,7 @@ def check_teachers(**opinions): # name = logits or probabilities [N,K]
         raise ShapeError(', '.join(shapes), ' and '.join(map(str, shapes.values())),
                          'opinions on the same samples and classes', 'Ask all of them about the same pairs.')
 
+# %% ../nbs/12_distill.ipynb #069054fb
 def soft_labels(logits:torch.Tensor, # [N,K]
                 T:float=1.0 # temperature
                ) -> torch.Tensor: # float32 [N,K], rows sum to 1

@@ -72,6 +72,7 @@ class Opinions:
     def contributions(self) -> dict: # modality -> S [B]
         return {t:information_contribution(z) for t,z in self.logits.items() if t != SOURCE}
 
+# %% ../nbs/13_irm.ipynb #70fb977e
 REGULATIONS = {}
 
 @dataclass(frozen=True)
@@ -164,7 +165,8 @@ class RegulatedLoss:
         labels = -torch.ones(n) if self.labels is None else self.labels
         if len(labels) != n or max(labels, default=-1) >= k:
             raise LabelError('labels', f'{len(labels)} labels up to {max(labels, default=-1)}',
-                             f'{n} labels of {k} classes, -1 where there is none', 'Pass the labels of the training set.')
+                             f'{n} labels of {k} classes, -1 where there is none',
+                             'Pass the labels of the training set.')
     def check(self, rows, n_classes): check_rows(next(iter(self.teachers.values())), rows, n_classes)
 
 def check_options(how:Regulation, options:dict):
@@ -186,7 +188,8 @@ class Regulated:
         self.how,self.options = of.regulation,of.options
         self.logits = {t:z.to(device) for t,z in of.teachers.items()}
         self.y = {t:soft_labels(z).to(device) for t,z in of.teachers.items()}
-        self.labels = torch.full((n,), -1, device=device) if of.labels is None else torch.tensor(of.labels, device=device)
+        self.labels = torch.full((n,), -1, device=device) if of.labels is None else torch.tensor(of.labels,
+            device=device)
         self.cover = None if of.cover is None else torch.tensor(of.cover, device=device)
         self.present = {m:torch.tensor(p, device=device) for m,p in of.present.items()}
         if of.teach: self._teach()

@@ -11,6 +11,7 @@ __all__ = ['BACKBONES', 'LAYOUTS', 'Backbone', 'resnet50', 'googlenet', 'backbon
 import re, warnings
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from importlib import import_module
 
 import torch
 import torchvision
@@ -59,9 +60,12 @@ BACKBONES = dict(
     googlenet=Backbone(googlenet, first='conv1.conv', top=('inception5a','inception5b','fc')))
 
 # %% ../nbs/10_models.ipynb #45bdcd0e
+_ENTERED_BY = dict.fromkeys(('restored','translated'), 'irm_nb.methods.translate')
+
 def backbone(arch) -> Backbone: # name of an entry of `BACKBONES`, or kind:arguments
     "The entry of an architecture"
     kind,_,rest = str(arch).partition(':')
+    if kind in _ENTERED_BY and kind not in BACKBONES: import_module(_ENTERED_BY[kind])
     entry = BACKBONES[check_option('arch', kind, tuple(BACKBONES))]
     if isinstance(entry, Backbone) and ':' not in str(arch): return entry
     try: made = entry(rest)
@@ -254,7 +258,8 @@ def _own(m, head): # its tensors, with or without the classifier's
     return {k:v for k,v in m.state_dict().items() if head or not k.startswith(f'{adapter_of(m).head}.')}
 
 def _fitted(m, state, bands, known): # the same weights, for the channels and the patches of `m`
-    own,out = m.state_dict(),dict(state)
+    own = m.state_dict()
+    out = dict(state)
     first = f'{adapter_of(m).first}.weight'
     if first in own and first in out: out[first] = fit_first_layer(out[first], own[first].shape[1], bands, known)
     places = out.get('pos_embed')
@@ -369,7 +374,9 @@ def expected_stats(layout, # a `Layout`, or None: the set's own
     at = {_band(b):i for i,b in enumerate(layout.bands)}
     out = {k:list(v) for k,v in own.items()}
     for c,b in enumerate(map(_band, bands)):
-        if b in at: out['mean'][c],out['std'][c] = layout.mean[at[b]],layout.std[at[b]]
+        if b in at:
+            out['mean'][c] = layout.mean[at[b]]
+            out['std'][c] = layout.std[at[b]]
     return out
 
 # %% ../nbs/10_models.ipynb #ac513e92

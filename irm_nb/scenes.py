@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SENSORS', 'VISIBLE', 'NOTES', 'PER_SAMPLE', 'OPT', 'SAR', 'Unit', 'Sensor', 'sensor', 'optical_channels',
-           'radar_channels', 'height_channels', 'Input', 'Modality', 'Scenes', 'SceneSet', 'PairedScenes', 'rows_of',
-           'check_scenes', 'briefly', 'join', 'kept_report', 'arrays_of', 'set_meta']
+           'radar_channels', 'height_channels', 'Input', 'Modality', 'remember', 'Scenes', 'SceneSet', 'PairedScenes',
+           'rows_of', 'check_scenes', 'briefly', 'join', 'kept_report', 'arrays_of', 'set_meta']
 
 # %% ../nbs/04_scenes.ipynb #d2ad395c
 import json, math, weakref
@@ -204,7 +204,8 @@ def _whole_numbers(v):
     return a
 
 def _labels(labels, classes, n):
-    a,do = _whole_numbers(labels),'Number the classes from 0, in the order of `classes`.'
+    a = _whole_numbers(labels)
+    do = 'Number the classes from 0, in the order of `classes`.'
     if a is None:
         raise LabelError('labels', f'{type(labels).__name__} {labels!r:.60}',
                          'whole numbers [N], -1 where there is no label', do)
@@ -278,6 +279,10 @@ def _remembered(f, a):
     if f not in facts: facts[f] = f(a)
     return facts[f]
 
+def remember(f, a, value):
+    "Note what `f(a)` is, where it was found on the way"
+    _facts(a)[f] = value
+
 # %% ../nbs/04_scenes.ipynb #e5a7c607
 def _parts(a, size=1 << 20):
     step = max(1, size//max(1, a[:1].nbytes))
@@ -301,10 +306,12 @@ def _check_finite(name, a, ids):
 
 # %% ../nbs/04_scenes.ipynb #c44071af
 class _Frozen:
+    __iter__ = None # a set is indexed by modality, and is no sequence of them
+    def __len__(self): return len(self.labels)
     def __setattr__(self, name, value):
         if '_whole' in vars(self):
-            raise FrozenInstanceError(f'Scenes.{name} can not be assigned, since results are kept under the hash of its '
-                                      f'content. Derive another set: replace(pairs, {name}=…)')
+            raise FrozenInstanceError(f'Scenes.{name} can not be assigned, since results are kept under the hash of '
+                                      f'its content. Derive another set: replace(pairs, {name}=…)')
         object.__setattr__(self, name, value)
     def __delattr__(self, name): raise FrozenInstanceError(f'Scenes.{name} can not be deleted')
     def __copy__(self): return self
@@ -324,6 +331,7 @@ class _Frozen:
 NOTES = 'skipped','report' # what a set says of itself, outside its content
 PER_SAMPLE = 'labels','ids','alpha','kind','cover','groups'
 
+# %% ../nbs/04_scenes.ipynb #aa8de1a5
 @dataclass(repr=False, eq=False, init=False)
 class Scenes(_Frozen):
     "Labelled scenes, seen by one sensor or by several"
@@ -342,14 +350,17 @@ class Scenes(_Frozen):
     def __init__(self, modalities, labels, classes, ids, alpha=None, kind=None, cover=None, groups=None, crs=None,
                  transform=None, skipped=None, report=None, **values): # values of a modality by its name, or `clear`
         self.modalities = _modalities(modalities, values)
-        self.labels,self.classes,self.ids,self.groups = labels,_classes(classes),ids,groups
+        self.labels = labels
+        self.classes = _classes(classes)
+        self.ids = ids
+        self.groups = groups
         self.alpha,self.kind,self.cover = alpha,kind,cover
-        self.crs,self.transform = _crs(crs),_transform(transform)
-        self.skipped,self.report = _reasons(skipped),report
+        self.crs = _crs(crs)
+        self.transform = _transform(transform)
+        self.skipped = _reasons(skipped)
+        self.report = report
         _check_samples(self)
         vars(self)['_whole'] = True
-    __iter__ = None
-    def __len__(self): return len(self.labels)
     def __getitem__(self, name) -> Modality: return self.modalities[check_option('modality', name, self.names)]
 
 # %% ../nbs/04_scenes.ipynb #2986fb4f
@@ -410,7 +421,8 @@ def _modalities(given, values):
                         'Use PairedScenes(opt, sar, …) or SceneSet(images, …) for the usual ones.')
     bad = [k for k in given if not isinstance(k, str) or not k.isidentifier() or k in _TAKEN]
     if bad:
-        raise OptionError('modality', repr(bad[0]), 'a name like those of variables, and not one of a set\'s own fields',
+        raise OptionError('modality', repr(bad[0]),
+            'a name like those of variables, and not one of a set\'s own fields',
                           'Rename it.')
     out = dict(given)
     for k,v in values.items():
@@ -421,7 +433,8 @@ def _modalities(given, values):
     return out
 
 def _with_values(name, m, v):
-    if v is None: raise PairError(name, 'nothing', 'an array', 'Leave a modality out with select(), by naming the others.')
+    if v is None:
+        raise PairError(name, 'nothing', 'an array', 'Leave a modality out with select(), by naming the others.')
     return replace(m, values=v, present=m.present)
 
 def _cleared(modalities, v):
@@ -437,7 +450,8 @@ _TAKEN = {'modalities','labels','classes','ids','alpha','kind','cover','groups',
 
 def _reasons(skipped):
     if not (skipped is None or isinstance(skipped, dict)):
-        raise OptionError('skipped', f'a {type(skipped).__name__}', '{id: reason}', 'Pass a dictionary, or leave it out.')
+        raise OptionError('skipped', f'a {type(skipped).__name__}', '{id: reason}',
+            'Pass a dictionary, or leave it out.')
     return {str(k):v for k,v in (skipped or {}).items()}
 
 def _check_samples(s):
@@ -445,13 +459,16 @@ def _check_samples(s):
     first,*rest = s.modalities.items()
     for k,m in rest:
         if len(m) != len(first[1]):
-            raise PairError(f'{first[0]} and {k}', f'{len(first[1])} and {len(m)} images', 'as many of one as of the other',
+            raise PairError(f'{first[0]} and {k}', f'{len(first[1])} and {len(m)} images',
+                'as many of one as of the other',
                             'Drop the samples that lack one, or say so by Modality.present.')
         if m.size != first[1].size:
             raise PairError(f'{first[0]} and {k}', f'{first[1].size} and {m.size} pixels', 'one grid',
                             f'Resample {k} to the grid of {first[0]}.')
     n = len(first[1])
-    s.labels,s.ids,s.groups = _labels(s.labels, s.classes, n),_ids(s.ids, n),_groups(s.groups, n)
+    s.labels = _labels(s.labels, s.classes, n)
+    s.ids = _ids(s.ids, n)
+    s.groups = _groups(s.groups, n)
     for k,m in s.modalities.items(): _check_values(k, m, s.ids)
     _check_sky(s, n)
 
@@ -485,12 +502,14 @@ def _check_sky(s, n):
     _fitting(s, 'kind', (n,), ('uint8',), '[N]')
     _fitting(s, 'cover', (n,), ('float16','float32','float64'), '[N]')
     if s.kind is not None and n and s.kind.max() > clouds.THICK:
-        raise OptionError('kind', s.kind.max(), '0 clear, 1 thin, or 2 thick', 'Number the kinds so, or leave them out.')
+        raise OptionError('kind', s.kind.max(), '0 clear, 1 thin, or 2 thick',
+            'Number the kinds so, or leave them out.')
     if s.cover is None: return
     lo,hi = _check_finite('cover', s.cover, s.ids)
     if lo < 0 or hi > 1:
         raise UnitsError('cover', f'{lo:g} to {hi:g}', 'a share of pixels, 0 to 1', 'Divide a percentage by 100.')
 
+# %% ../nbs/04_scenes.ipynb #859a38a4
 def _crs(crs):
     if crs is None or isinstance(crs, str): return crs
     if not hasattr(crs, 'to_string'):
@@ -537,7 +556,8 @@ def rows_of(idx, n) -> np.ndarray: # [M], whole numbers
         raise OptionError('idx', f'a mask {list(a.shape)}', f'a mask [{n}]', 'Make it from this very set.')
     if a.dtype == bool: return np.flatnonzero(a)
     if a.ndim != 1 or a.size and a.dtype.kind not in 'iu':
-        raise OptionError('idx', f'{a.dtype} {list(a.shape)}', 'indices [M], or a mask [N]', 'Pass a list of whole numbers.')
+        raise OptionError('idx', f'{a.dtype} {list(a.shape)}', 'indices [M], or a mask [N]',
+            'Pass a list of whole numbers.')
     if a.size and not (-n <= a.min() and a.max() < n):
         raise OptionError('idx', f'indices from {a.min()} to {a.max()}', f'0 to {n-1}', 'Make them from this very set.')
     return a.astype(int)
@@ -551,7 +571,7 @@ def _ours(a):
 def _taken(v, idx):
     if not isinstance(v, np.ndarray): return None if v is None else tuple(v[i] for i in idx)
     out = _ours(np.asarray(v)[idx])
-    if _range in _facts(v): _facts(out)[_range] = _facts(v)[_range]
+    if _range in _facts(v): remember(_range, out, _facts(v)[_range])
     return out
 
 def check_scenes(where, s):
@@ -774,9 +794,11 @@ def _opened(folder, name, size):
         header = np.lib.format.read_array_header_1_0 if one else np.lib.format.read_array_header_2_0
         shape,_,dtype = header(h)
         start = h.tell()
-    if dtype.hasobject: raise StoreError(f, 'Python objects', 'an array of numbers', 'It is not what save wrote, and is not opened.')
+    if dtype.hasobject:
+        raise StoreError(f, 'Python objects', 'an array of numbers', 'It is not what save wrote, and is not opened.')
     if min(shape, default=0) < 0 or start + math.prod(shape)*dtype.itemsize != size:
-        raise StoreError(f, f'a header that says {dtype} {list(shape)} over {size} bytes', 'as many bytes as the header says', _TORN)
+        raise StoreError(f, f'a header that says {dtype} {list(shape)} over {size} bytes',
+            'as many bytes as the header says', _TORN)
     return np.lib.format.open_memmap(f, mode='r')
 
 # %% ../nbs/04_scenes.ipynb #a1782c79
@@ -786,7 +808,8 @@ def load(cls:Scenes, path) -> Scenes: # folder written by `save`
     path = as_path(path)
     try:
         if not (path/'meta.json').is_file():
-            raise StoreError(path, 'no meta.json', 'a folder written by Scenes.save', 'Check the path, or build the set again.')
+            raise StoreError(path, 'no meta.json', 'a folder written by Scenes.save',
+                'Check the path, or build the set again.')
         return _load(path, json.loads((path/'meta.json').read_text(encoding='utf-8')))
     except (StoreError, NotFiniteError, UnitsError): raise
     except Exception as e: # JSON, NumPy's headers and the set's fields each fail in their own ways
@@ -799,7 +822,7 @@ def _load(path, meta):
     if odd: raise StoreError(path/'meta.json', f'no readable {", ".join(odd)}', 'what Scenes.save wrote', _TORN)
     arrays = {Path(f).stem:_opened(path, f, n) for f,n in meta['sizes'].items()}
     for k,ends in dict(meta.get('ranges') or {}).items(): # of arrays that `save` has looked through
-        if k in arrays: _facts(arrays[k])[_range] = tuple(map(float, ends))
+        if k in arrays: remember(_range, arrays[k], tuple(map(float, ends)))
     read = dict(Scenes=_read_set, PairedScenes=_read_old, SceneSet=_read_old)
     s = read[check_option('kind', meta['kind'], tuple(read))](meta, arrays)
     if 'digest' in meta and meta['digest'] != _meta_digest(meta):

@@ -77,7 +77,8 @@ def _check_split(s, kind, test, seed, min_train, min_test, tries, test_ids):
     if not (isinstance(test, (int, float, np.floating)) and not isinstance(test, bool) and 0 < test < 1):
         raise OptionError('test', test, 'a share between 0 and 1', 'Pass test=0.2 for one fifth.')
     if kind == 'groups' and s.groups is None:
-        raise SplitError('groups', 'None', "every sample's scene of origin", "Give `groups`, or split with kind='random'.")
+        raise SplitError('groups', 'None', "every sample's scene of origin",
+            "Give `groups`, or split with kind='random'.")
 
 @patch
 def _need(self:Scenes, n):
@@ -151,7 +152,7 @@ def split_report(train, test) -> SplitReport: # the two sides, labels as far as 
 def label_budget(self:Scenes, n=20, # labels of every class
                  seed=0,
                  short='error', # a class with fewer: 'error', or 'cap' takes all of them
-                 file=None # CSV of ids and labels that were chosen by hand: L is what it lists; `n`, `seed`, `short` play no part
+                 file=None # CSV of ids and labels chosen by hand: L is what it lists; `n`, `seed`, `short` play no part
                 ) -> np.ndarray: # indices of L, sorted
     "Choose the labelled subset L"
     if file is not None: return self._listed(file)
@@ -174,6 +175,7 @@ def _csv_rows(path):
     except csv.Error as e:
         raise UnreadableFile(path, e, 'a CSV file', 'Save the table as CSV, with a comma between the columns.') from e
 
+# %% ../nbs/08_tasks.ipynb #fbe09be7
 def read_labels(path, # CSV with the columns `id` and `label`
                 classes # names, in the order of the labels
                ) -> dict: # id -> label, a whole number
@@ -184,11 +186,13 @@ def read_labels(path, # CSV with the columns `id` and `label`
         found = ', '.join(map(str, rows[0])) if rows else 'of no row'
         raise LabelError(path, f'columns {found}', 'the columns id and label, and a row for every label',
                          'Write it with explain.write_labels, or name the columns so.')
-    out,number = {},{c:k for k,c in enumerate(classes)}
+    out = {}
+    number = {c:k for k,c in enumerate(classes)}
     for line,r in enumerate(rows, 2):
         where = f'{path}, row {line}'
         if r['label'] not in number:
-            raise LabelError(where, repr(r['label']), f'one of {", ".join(classes)}', 'Write the class as the set does.')
+            raise LabelError(where, repr(r['label']), f'one of {", ".join(classes)}',
+                'Write the class as the set does.')
         if not (r['id'] or '').strip():
             raise LabelError(where, 'no id', 'the id of a sample', 'Write the id as the set does, or drop the row.')
         if out.setdefault(r['id'], number[r['label']]) != number[r['label']]:
@@ -239,6 +243,7 @@ def _check_sides(train, test):
         raise SplitError('test', f'{len(both)} samples of the training side, for instance {min(both)!r}',
                          'sides that share nothing', 'Split one set, or drop them from one side.')
 
+# %% ../nbs/08_tasks.ipynb #5f366c26
 def _check_labelled(labelled, train):
     idx = rows_of(labelled, len(train))
     do = 'Pass what label_budget returned for this side.'
@@ -251,6 +256,7 @@ def _check_labelled(labelled, train):
                          'labelled samples', 'Label them first: pairs.with_labels(file).')
     return _ours(idx.copy())
 
+# %% ../nbs/08_tasks.ipynb #2491c2c6
 def _check_source(source, train):
     if source is None: return
     check_scenes('source', source)
@@ -273,25 +279,35 @@ class Task:
                  seed=0): # training seed of everything that is trained on this task
         _check_sides(train, test)
         _check_source(source, train)
-        self.source,self.test,self.seed = source,test,check_whole('seed', seed)
-        self.labelled,self._truth = _check_labelled(labelled, train),train.labels
+        self.source = source
+        self.test = test
+        self.seed = check_whole('seed', seed)
+        self.labelled = _check_labelled(labelled, train)
+        self._truth = train.labels
         hidden = np.full(len(train), -1)
         hidden[self.labelled] = train.labels[self.labelled]
         self.train = replace(train, labels=hidden)
     def reveal(self): return self._truth
-    @property
-    def unlabelled(self): return np.flatnonzero(self.train.labels < 0)
-    @property
-    def classes(self): return self.train.classes
-    @property
-    def seen_by_source(self) -> Scenes:
-        "The training side in the modalities and bands of the source"
-        return self.train.select(**{k:i.bands for k,i in self.source.inputs.items()})
     def __repr__(self):
         source = 'no source'
         if self.source is not None: source = f'{len(self.source)} source scenes of {len(self.source.classes)} classes'
         train = f'{len(self.train)} training scenes ({len(self.labelled)} labelled)'
-        return f'Task: {source} → {train}, {len(self.test)} test scenes of {len(self.classes)} classes, seed {self.seed}'
+        test = f'{len(self.test)} test scenes of {len(self.classes)} classes'
+        return f'Task: {source} → {train}, {test}, seed {self.seed}'
+
+# %% ../nbs/08_tasks.ipynb #f6526935
+@patch(as_prop=True)
+def classes(self:Task) -> tuple: return self.train.classes
+
+@patch(as_prop=True)
+def unlabelled(self:Task) -> np.ndarray:
+    "Rows of the training side whose labels are hidden"
+    return np.flatnonzero(self.train.labels < 0)
+
+@patch(as_prop=True)
+def seen_by_source(self:Task) -> Scenes:
+    "The training side in the modalities and bands of the source"
+    return self.train.select(**{k:i.bands for k,i in self.source.inputs.items()})
 
 # %% ../nbs/08_tasks.ipynb #9b3d285d
 def make_task(source:Scenes, pairs:Scenes, # clear pairs, or already under clouds
@@ -325,7 +341,8 @@ class Leakage:
     def _repr_markdown_(self):
         parts = ('random', self.random, self.shared),('scene-disjoint', self.groups, 0)
         rows = [f'|{k}|{np.mean(v):.3f}|{np.std(v):.3f}|{c:.2f}|' for k,v,c in parts]
-        head = ['|split|mean recall|deviation over seeds|test samples with their scene in training|','|---|---|---|---|']
+        head = ['|split|mean recall|deviation over seeds|test samples with their scene in training|',
+            '|---|---|---|---|']
         said = f'Scenes on both sides are worth {self.worth:+.3f}; chance is {self.chance:.3f}.'
         return '\n'.join([*head, *rows, '', said])
 
@@ -341,8 +358,11 @@ def leakage(pairs:Scenes, # labelled, with `groups`
     seeds = _listed('seeds', seeds, 'seeds of the splits')
     if not seeds: raise OptionError('seeds', 'none', 'at least one', 'Pass seeds=range(5).')
     if pairs.groups is None: raise SplitError('groups', 'None', "every sample's scene of origin", 'Give `groups`.')
-    f,y,g = _features(pairs),pairs.labels,np.asarray(pairs.groups)
-    score,shared = dict(groups=[], random=[]),[]
+    f = _features(pairs)
+    y = pairs.labels
+    g = np.asarray(pairs.groups)
+    score = dict(groups=[], random=[])
+    shared = []
     for kind in score:
         for seed in seeds:
             t = _test_side(pairs, kind, test, seed, min_train, min_test, tries, None)

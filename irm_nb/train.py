@@ -90,7 +90,8 @@ class Epochs:
         self.batches,self.rows,self.cfg,self.comp = batches,rows,cfg,batches.comp
         self.rounds = cfg.epochs
         parts = epoch_rows(rows, torch.Generator(), cfg.batch)
-        self.steps,self.images = len(parts),sum(map(len, parts))
+        self.steps = len(parts)
+        self.images = sum(map(len, parts))
         if not parts:
             raise BudgetError('rows', f'{len(rows)} samples to train on', 'two or more',
                               'Batch norm needs two: take more labels, or a lower tau.')
@@ -108,7 +109,8 @@ class ImageConfig:
     batch: int = 4
     lr: float = 2e-4 # for the first half, then down to 0 in a straight line
     every: int = 100 # steps between checkpoints
-    def __post_init__(self): check_fields(self, **{k:dict(least=1) for k in ('visits','batch','every')}, lr=dict(above=0))
+    def __post_init__(self):
+        check_fields(self, **{k:dict(least=1) for k in ('visits','batch','every')}, lr=dict(above=0))
     @property
     def steps(self): return max(1, math.ceil(self.visits/self.batch))
     def rate(self, step:int, steps:int) -> float: return self.lr*min(1, 2*(1 - step/steps))
@@ -224,14 +226,17 @@ def fit(step:nn.Module, # of what is trained; on the CPU or already on the devic
 def _round(step, optimizer, data, i, seed, bar):
     name = data.name(seed, i)
     g = torch.Generator().manual_seed(derive_seed(*name))
-    sums,n,steps = {},0,0
+    sums = {}
+    n = 0
+    steps = 0
     train_mode(step)
     with seeded(*name):
         for batch in data.round(i, g):
             for group in optimizer.param_groups: group['lr'] = data.cfg.rate(batch.step, batch.steps)
             for k,v in _moved(step, optimizer, batch).items():
                 sums[k] = sums.get(k, 0) + torch.as_tensor(v).detach().float()*batch.n
-            n,steps = n + batch.n,steps + 1
+            n = n + batch.n
+            steps = steps + 1
             bar.update(batch.n)
     return _means(sums, n, bar.desc, i) | dict(steps=steps)
 
@@ -245,6 +250,7 @@ def _moved(step, optimizer, batch):
         logs = {'loss':loss} | logs | extra
     return logs
 
+# %% ../nbs/11_train.ipynb #fa5a987a
 def _means(sums, n, what, i):
     out = {k:float(v)/n for k,v in sums.items()}
     if not math.isfinite(out['loss']):
@@ -281,5 +287,6 @@ def predict_logits(m:nn.Module,
     bad = rows[~logits.isfinite().all(-1)]
     if len(bad):
         raise NotFiniteError('logits', f'NaN or infinity for {len(bad)} of {len(rows)} samples, the first '
-                             f'{batches.s.ids[int(bad[0])]!r}', 'numbers', 'Check the weights and the images of that sample.')
+                             f'{batches.s.ids[int(bad[0])]!r}', 'numbers',
+                             'Check the weights and the images of that sample.')
     return logits

@@ -100,7 +100,8 @@ def _known_arch(name, arch):
 def _weights_text(name, text):
     if text is None: return None
     if not isinstance(text, (str, Path)) or not str(text).strip():
-        raise OptionError(name, repr(text), 'the path of a .safetensors file, or None', 'Leave it out to train from scratch.')
+        raise OptionError(name, repr(text), 'the path of a .safetensors file, or None',
+            'Leave it out to train from scratch.')
     w = read_weights(text)
     return w.file.path if w.layout is None else f'{w.file.path}?layout={w.layout}'
 
@@ -156,16 +157,19 @@ def _fed(self:Predictor, name, s, missing):
     do = "Give it, or ask with missing='rest' for an answer by the others."
     if name not in s.names:
         if missing == 'rest': return _blank(s, i)
-        raise PairError(name, f'a set of {", ".join(s.names)}', f'{", ".join(self.names)}, which this network was trained on', do)
+        raise PairError(name, f'a set of {", ".join(s.names)}',
+            f'{", ".join(self.names)}, which this network was trained on', do)
     m = s[name]
     if (m.sensor, m.units) != (i.sensor, i.units) or not set(i.bands) <= set(m.bands):
         raise UnitsError(name, m.input, f'{i}, which this network was trained on',
                          'Convert the images, or train a network on images like these.')
     lost = [] if m.present is None or missing == 'rest' else np.flatnonzero(~m.present)
     if len(lost):
-        raise PairError(name, f'{len(lost)} samples without it, the first {s.ids[lost[0]]!r}', 'all modalities of every sample', do)
+        raise PairError(name, f'{len(lost)} samples without it, the first {s.ids[lost[0]]!r}',
+            'all modalities of every sample', do)
     return m.of_bands(i.bands)
 
+# %% ../nbs/14_transfer.ipynb #7a6b6c31
 @patch
 def part_of(self:Predictor, s:Scenes,
             missing='error' # samples that lack a modality: 'error', or 'rest' answers by what is there
@@ -178,7 +182,7 @@ def part_of(self:Predictor, s:Scenes,
                          'Cut or resample them to this size.')
     if (s.labels >= 0).any() and tuple(s.classes) != tuple(self.classes):
         raise LabelError('classes', ', '.join(s.classes), f'{", ".join(self.classes)}, in this order',
-                         'Renumber the labels in the order of the predictor, or hide them (-1) where it meets other classes.')
+                         'Renumber the labels in the order of the predictor, or hide them (-1) where classes differ.')
     part = {k:self._fed(k, s, missing) for k in self.inputs}
     seen = s.select(*(k for k in s.names if k in part)) if set(part) & set(s.names) else s
     return replace(seen, modalities=part)
@@ -211,6 +215,7 @@ def save(self:Predictor, path): # folder; replaced when a predictor is there
         write_json(tmp/'predictor.json', dict(about, digest=_digest_of(about)))
     return as_path(path)
 
+# %% ../nbs/14_transfer.ipynb #50b8ffe8
 @patch(cls_method=True)
 def load(cls:Predictor, path) -> Predictor: # folder written by `save`
     "Read a saved predictor; `WeightsError` where anything in it doesn't fit"
@@ -226,7 +231,8 @@ def load(cls:Predictor, path) -> Predictor: # folder written by `save`
         m = new_model(p.arch, len(p.classes), len(p.stats['mean']), 'loaded')
     state = load_weights(m, file).state_dict()
     if file_digest(file) != weights:
-        raise WeightsError(file, 'other weights', 'those that were saved with this predictor.json', 'Copy the whole folder again.')
+        raise WeightsError(file, 'other weights', 'those that were saved with this predictor.json',
+            'Copy the whole folder again.')
     return replace(p, state=state)
 
 # %% ../nbs/14_transfer.ipynb #d9297d4d
@@ -234,7 +240,8 @@ def _read_note(cls, d):
     "(predictor without weights, digest of their file)"
     if d.pop('digest') != _digest_of(d): raise ValueError('content that does not match its digest')
     weights = d.pop('weights')
-    if not isinstance(d['classes'], list) or not isinstance(d['history'], list): raise ValueError('no lists of classes and history')
+    if not isinstance(d['classes'], list) or not isinstance(d['history'], list):
+        raise ValueError('no lists of classes and history')
     d['inputs'] = {k:Input(**i) for k,i in d['inputs']}
     p = cls(**{**d, 'classes':tuple(map(str, d['classes']))}, state={})
     backbone(p.arch)
@@ -306,7 +313,8 @@ def pretrain(source:Scenes, cfg:Config, store:Store, comp:Compute) -> Predictor:
     "f_pre: cross-entropy on the source, or local weights"
     arch = Architecture(cfg.source_arch)
     if cfg.source_weights: return store(load_source, source, arch, read_weights(cfg.source_weights))
-    rows,loss = range(len(source)),HardLabels(source.labels)
+    rows = range(len(source))
+    loss = HardLabels(source.labels)
     return store(train_network, 'f_pre', arch, source, rows, loss, cfg.pretrain, ('f_pre',), comp)
 
 # %% ../nbs/14_transfer.ipynb #775f89df
@@ -332,7 +340,8 @@ def adapt_network(f_pre:Predictor, train:Scenes, # in the modality to look at
     batches = Batches(train, stats, comp)
     m = new_head(moved(f_pre, train, batches), len(train.classes), seed)
     turns = [(stage_parts(m, 'head'), head), (stage_parts(m, mode), body)]
-    loss,word = HardLabels(train.labels).on(comp.device),'+'.join(train.names)
+    loss = HardLabels(train.labels).on(comp.device)
+    word = '+'.join(train.names)
     history = fit_in_turn(m, batches, labelled, loss, turns, (seed, 'adapt', word, mode), work, f'{mode} on {word}')
     return trained(m, f_pre.arch, train, stats, history)
 
@@ -372,7 +381,8 @@ def has(s:Scenes, names) -> torch.Tensor: # bool [N]
 
 def pseudo_labels(task:Task, cfg:Config, logits:torch.Tensor) -> tuple: # (soft labels [N,K], rows to learn from)
     "F1's soft labels and the rows that its filter keeps"
-    y,L = soft_labels(logits),torch.as_tensor(np.array(task.labelled))
+    y = soft_labels(logits)
+    L = torch.as_tensor(np.array(task.labelled))
     check_rows(y, range(len(task.train)), len(task.classes))
     kept = keep(y, cfg.tau, cfg.balanced) & has(task.train, task.source.names)
     kept[L] = cfg.distil_on == 'train'
@@ -397,9 +407,11 @@ def taught_by(f_S:Predictor, task:Task, seen:Scenes, # the training side as the 
     "A student of f_S's filtered pseudo-labels"
     y,rows = pseudo_labels(task, cfg, cached_logits(f_S, task.train, store, comp, 'rest'))
     rows = rows[has(seen, seen.names)[rows]]
-    arch,weights = Architecture(getattr(cfg, f'{role}_arch')),read_weights(getattr(cfg, f'{role}_weights'))
+    arch = Architecture(getattr(cfg, f'{role}_arch'))
+    weights = read_weights(getattr(cfg, f'{role}_weights'))
     purpose = task.seed, 'F1', word
-    return store(train_network, f'F1-{word}', arch, seen, rows, SoftLabels(y), getattr(cfg, role), purpose, comp, weights=weights)
+    return store(train_network, f'F1-{word}', arch, seen, rows, SoftLabels(y), getattr(cfg, role), purpose, comp,
+        weights=weights)
 
 # %% ../nbs/14_transfer.ipynb #f80e4c10
 def target_rows(task:Task, cfg:Config) -> torch.Tensor:
@@ -430,13 +442,16 @@ def monitored(opinions:dict, task:Task, cfg:Config) -> dict:
     auxiliaries = {t:z[rows] for t,z in opinions.items() if t != SOURCE}
     return dict(monitor=ModalityMonitor(auxiliaries), monitor_every=cfg.monitor_every)
 
+# %% ../nbs/14_transfer.ipynb #69bc2454
 def train_target(teachers:dict, # name -> `Predictor`; f_S under `SOURCE`
                  task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
     "f_T, eqs. (3)-(8)"
     said = opinions_of(teachers, task.train, store, comp)
-    arch,weights = Architecture(cfg.target_arch),read_weights(cfg.target_weights)
+    arch = Architecture(cfg.target_arch)
+    weights = read_weights(cfg.target_weights)
     return store(train_network, f'F2-{cfg.regulation}', arch, task.train, target_rows(task, cfg),
-                 regulated(said, task, cfg), cfg.target, (task.seed, 'F2'), comp, weights=weights, **monitored(said, task, cfg))
+                 regulated(said, task, cfg), cfg.target, (task.seed, 'F2'), comp, weights=weights,
+                 **monitored(said, task, cfg))
 
 # %% ../nbs/14_transfer.ipynb #3f30e484
 def teachers(task:Task, cfg:Config, store:Store, comp:Compute) -> dict: # name -> `Predictor`
@@ -446,15 +461,19 @@ def teachers(task:Task, cfg:Config, store:Store, comp:Compute) -> dict: # name -
 
 def check_task(task:Task, cfg:Config=Config()):
     "Named errors for what no method can be trained on, before any is"
-    if not isinstance(task, Task): raise OptionError('task', f'a {type(task).__name__}', 'a Task', 'Make it with make_task.')
+    if not isinstance(task, Task):
+        raise OptionError('task', f'a {type(task).__name__}', 'a Task', 'Make it with make_task.')
     if task.source is None: raise PairError('source', 'None', 'a source', 'Give the task one.')
     for role,classes in (('classes', task.classes), ('source classes', task.source.classes)):
-        if len(classes) < 2: raise LabelError(role, ', '.join(classes) or 'none', 'two or more', 'There is nothing to tell apart.')
+        if len(classes) < 2:
+            raise LabelError(role, ', '.join(classes) or 'none', 'two or more', 'There is nothing to tell apart.')
     HardLabels(task.source.labels).check(range(len(task.source)), len(task.source.classes))
-    if len(task.source) < 2: raise BudgetError('source', f'{len(task.source)} scenes', 'two or more', 'Take a larger source.')
+    if len(task.source) < 2:
+        raise BudgetError('source', f'{len(task.source)} scenes', 'two or more', 'Take a larger source.')
     for s in (task.source, task.seen_by_source): check_images(cfg.source_arch, n_channels(s), s.size)
     for i in task.train.inputs.values(): check_images(cfg.auxiliary_arch, i.n_channels, task.train.size)
-    if backbone(cfg.target_arch).channels is None: check_images(cfg.target_arch, n_channels(task.train), task.train.size)
+    if backbone(cfg.target_arch).channels is None:
+        check_images(cfg.target_arch, n_channels(task.train), task.train.size)
 
 def irm_transfer(task:Task, cfg:Config=Config(), store:Store=None, comp:Compute=None) -> Predictor:
     "The paper's method: f_pre → f_S → F1 → F2 with IRM"
@@ -462,7 +481,8 @@ def irm_transfer(task:Task, cfg:Config=Config(), store:Store=None, comp:Compute=
     store,comp = store or Store(),comp or compute()
     for name,v,kind in (('cfg', cfg, Config), ('store', store, Store), ('comp', comp, Compute)):
         if not isinstance(v, kind):
-            raise OptionError(name, f'a {type(v).__name__}', f'a {kind.__name__}', 'Its arguments are task, cfg, store, comp.')
+            raise OptionError(name, f'a {type(v).__name__}', f'a {kind.__name__}',
+                'Its arguments are task, cfg, store, comp.')
     return train_target(teachers(task, cfg, store, comp), task, cfg, store, comp)
 
 # %% ../nbs/14_transfer.ipynb #ee2bfbac

@@ -9,9 +9,12 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from irm_nb.core import *
 from irm_nb.clouds import CloudSpec, cloud_bank, compose, opacity_from_pairs
 from irm_nb.datasets import *
+from irm_nb.describe import *
+from irm_nb.folders import *
 from irm_nb.raster import *
 from irm_nb.regions import region, write_patches
-from irm_nb.scenes import PairedScenes, SceneSet
+from irm_nb.scenes import PairedScenes, SceneSet, Scenes
+from irm_nb.tasks import *
 
 # --- tiny good inputs -------------------------------------------------------------------------------
 RNG = np.random.default_rng(0)
@@ -78,7 +81,7 @@ def triplets(d, **other): return patches(d, **{**dict(s2_cloudy=S2), **other})
 def sen12cr(d, **kw): return lambda: sen12ms_cr(d/'in', **{**dict(size=8, cache=d/'out', progress=False), **kw})
 
 def kept(d):
-    SceneSet(images=np.stack([PIC]*4), labels=[0,0,1,1], classes=('lake','wood'), ids='abcd').save(d/'in'/'set')
+    SceneSet(np.stack([PIC]*4), labels=[0,0,1,1], classes=('lake','wood'), ids='abcd').save(d/'in'/'set')
     return d/'in'/'set'
 
 def pairs(n=4, **kw): return PairedScenes(**{**dict(opt=np.stack([PIC]*n), sar=np.stack([SAR[:,:8,:8]]*n), labels=[i%2 for i in range(n)], classes=('lake','wood'), ids=[str(i) for i in range(n)]), **kw})
@@ -591,25 +594,23 @@ def split_with_an_empty_test_side(d): return lambda: pairs().split(test=.01, min
 @kind(OptionError, 'test')
 def split_of_more_than_all(d): return lambda: pairs().split(test=1.5, min_train=1)
 @kind(StoreError, 'set')
-def stored_set_without_a_note(d): (kept(d)/'meta.json').unlink(); return lambda: SceneSet.load(d/'in'/'set')
+def stored_set_without_a_note(d): (kept(d)/'meta.json').unlink(); return lambda: Scenes.load(d/'in'/'set')
 @kind(StoreError, 'set')
-def stored_set_with_a_torn_note(d): cut_off(kept(d)/'meta.json'); return lambda: SceneSet.load(d/'in'/'set')
-@kind(StoreError, 'images.npy')
-def stored_set_with_a_torn_array(d): cut_off(kept(d)/'images.npy'); return lambda: SceneSet.load(d/'in'/'set')
+def stored_set_with_a_torn_note(d): cut_off(kept(d)/'meta.json'); return lambda: Scenes.load(d/'in'/'set')
+@kind(StoreError, 'opt.npy')
+def stored_set_with_a_torn_array(d): cut_off(kept(d)/'opt.npy'); return lambda: Scenes.load(d/'in'/'set')
 @kind(StoreError, 'set')
 def stored_set_with_zeros_for_an_array(d):
-    p = kept(d)/'images.npy'; p.write_bytes(bytes(p.stat().st_size))
-    return lambda: SceneSet.load(d/'in'/'set')
-@kind(StoreError, 'SceneSet')
+    p = kept(d)/'opt.npy'; p.write_bytes(bytes(p.stat().st_size))
+    return lambda: Scenes.load(d/'in'/'set')
+@kind(StoreError, 'Scenes')
 def stored_set_of_another_fingerprint(d):
     m = json.loads((p := kept(d)/'meta.json').read_text()); p.write_text(json.dumps({**m, 'fingerprint':'0'*32}))
-    return lambda: SceneSet.load(d/'in'/'set').verify()
-@kind(StoreError, 'set')
-def stored_set_of_another_kind(d): kept(d); return lambda: PairedScenes.load(d/'in'/'set')
+    return lambda: Scenes.load(d/'in'/'set').verify()
 @kind(StoreError, 'set')
 def stored_set_with_a_label_out_of_range(d):
     m = json.loads((p := kept(d)/'meta.json').read_text()); m['fields']['labels'][0] = 7; p.write_text(json.dumps(m))
-    return lambda: SceneSet.load(d/'in'/'set')
+    return lambda: Scenes.load(d/'in'/'set')
 @kind(OutputError, 'set')
 def set_saved_below_a_file(d): return lambda f=junk(d/'in'/'file', 9): pairs().save(f/'set')
 
@@ -631,7 +632,7 @@ def check_places(d, before, failed):
     changed = [k for k in now if now[k] != before.get(k)]
     assert all(k.split('/')[0] in ('out','store') for k in changed), changed
     if failed: return
-    for p in (d/'out').rglob('meta.json'): {c.__name__:c for c in (SceneSet,PairedScenes)}[json.loads(p.read_text())['kind']].load(p.parent).verify()
+    for p in (d/'out').rglob('meta.json'): Scenes.load(p.parent).verify()
 
 @pytest.mark.parametrize('make, expected, at', CASES)
 def test_bad_input(make, expected, at, tmp_path, monkeypatch):
@@ -660,7 +661,7 @@ def test_there_are_enough_kinds(): assert len({c.id for c in CASES}) == len(CASE
 def whole(tmp_path_factory):
     d = tmp_path_factory.mktemp('whole')
     write_image(d/'a.png', PIC); write_image(d/'a.jpg', OPT[:,:16,:16].astype(np.uint8)); geo(d/'a.tif', OPT[:,:8,:8]); geo(d/'deflate.tif', OPT[:,:8,:8], compress='deflate', tiled=True)
-    return {**{p.name:p.read_bytes() for p in d.iterdir()}, **{n:(kept_in(d)/n).read_bytes() for n in ('images.npy','meta.json')}}, SceneSet.load(d/'set').fingerprint
+    return {**{p.name:p.read_bytes() for p in d.iterdir()}, **{n:(kept_in(d)/n).read_bytes() for n in ('opt.npy','meta.json')}}, Scenes.load(d/'set').fingerprint
 
 def kept_in(d):
     (d/'in').mkdir(exist_ok=True)
@@ -688,10 +689,10 @@ def test_damaged_images(whole, tmp_path, name, head, how, at, byte, noise):
     p.unlink()
 
 @few
-@given(name=st.sampled_from(('images.npy','meta.json')), **damage)
+@given(name=st.sampled_from(('opt.npy','meta.json')), **damage)
 def test_damaged_sets(whole, tmp_path, name, how, at, byte, noise):
     "A set that opens and passes its check is the one that was saved"
     (d := tmp_path/'set').mkdir(exist_ok=True)
-    for n in ('images.npy','meta.json'): (d/n).write_bytes(damaged(whole[0][n], how, at, byte, noise) if n == name else whole[0][n])
-    try: assert SceneSet.load(d).verify().fingerprint == whole[1]
+    for n in ('opt.npy','meta.json'): (d/n).write_bytes(damaged(whole[0][n], how, at, byte, noise) if n == name else whole[0][n])
+    try: assert Scenes.load(d).verify().fingerprint == whole[1]
     except IrmError as e: check_error(e, '')

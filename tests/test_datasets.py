@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np, pytest, rasterio
 from affine import Affine
 
-from irm_nb import datasets
+from irm_nb import datasets, folders, sheets
 from irm_nb.core import *
 from irm_nb.datasets import *
+from irm_nb.folders import *
+from irm_nb.sheets import *
 from irm_nb.raster import linear, write_image
 from irm_nb.regions import region, write_patches
 
@@ -139,7 +141,7 @@ APPLIED = {
 def test_what_is_said_is_applied(tmp_path, what):
     kind,change,said,args = APPLIED[what]
     p = load(pairs(tmp_path, kind, change, **said), **args)
-    assert p.skipped == {} and p.pols == ('VV','VH') and p.opt_units == 'reflectance'
+    assert p.skipped == {} and p['sar'].bands == ('VV','VH') and p['opt'].units == 'reflectance'
     assert np.abs(p.opt.astype(int) - PLAIN['opt']).max() <= 1 and np.abs(p.sar - PLAIN['sar']).max() < .01
 
 @pytest.mark.parametrize('args, error', [
@@ -173,7 +175,7 @@ def test_names_contradict_pols(tmp_path):
         load(pairs(tmp_path/'a', 'sar', lambda x: x[::-1], names=('VH','VV')), pols=('VV','VH'))
     with pytest.raises(ShapeError, match='bands named VV'):
         load(pairs(tmp_path/'b', 'sar', lambda x: x[:1], names=('VV',)), pols='VH')
-    assert load(tmp_path/'b').pols == ('VV',)
+    assert load(tmp_path/'b')['sar'].bands == ('VV',)
 
 def test_mixed_files_are_named(tmp_path):
     with pytest.raises(ShapeError, match='sar/a/0.tif: found uint8'):
@@ -308,7 +310,7 @@ def test_transparency_is_no_polarisation(tmp_path):
             (tmp_path/'sar'/c).mkdir(parents=True, exist_ok=True)
             Image.fromarray(a).convert('LA').save(tmp_path/'sar'/c/f'{i}.png')
     p = load(tmp_path, pols='VH')
-    assert p.sar.shape == (4,1,N,N) and p.sar_units == 'stretch8'
+    assert p.sar.shape == (4,1,N,N) and p['sar'].units == 'stretch8'
 
 # --- kept sets ------------------------------------------------------------------------------------------------
 def triplets(root, kind=None, change=lambda x: x, **said):
@@ -362,7 +364,7 @@ def test_a_part_of_a_copy(tmp_path, monkeypatch):
     assert two < three and len(two) == 8
     for bad in ('winter', [], 5, tmp_path/'none.txt'):
         with pytest.raises(IrmError): cr(d, only=bad)
-    monkeypatch.setattr(datasets, '_memory', lambda: 10**6)
+    monkeypatch.setattr(sheets, '_memory', lambda: 10**6)
     with pytest.raises(OptionError, match='4 triplets, 0.0 GB decoded'): cr(d, size=8)
 
 def test_two_files_of_a_kind(tmp_path):
@@ -422,8 +424,8 @@ def test_one_interrupt_ends_an_import(tmp_path, monkeypatch):
         time.sleep(.02)
         done.append(path)
         return scene(path, *a, **k)
-    scene = datasets._scene
-    monkeypatch.setattr(datasets, '_scene', slow)
+    scene = folders._scene
+    monkeypatch.setattr(folders, '_scene', slow)
     timer = threading.Timer(.3, _thread.interrupt_main)
     timer.start()
     with pytest.raises(KeyboardInterrupt): aid(tmp_path/'AID', cache=tmp_path/'kept', n_workers=2, progress=False)

@@ -8,10 +8,13 @@ import test_bad_input as good
 from irm_nb import models
 from irm_nb.core import IrmError, digest
 from irm_nb.datasets import *
+from irm_nb.describe import *
+from irm_nb.folders import *
 from irm_nb.experiments import Cell, answers, keep_result, read_records
 from irm_nb.models import load_weights
 from irm_nb.raster import *
-from irm_nb.regions import features, region
+from irm_nb.labels import features
+from irm_nb.regions import region
 from irm_nb.scenes import SceneSet, channel_stats
 from irm_nb.store import Store, call, kept_about, save_tensors
 from irm_nb.train import TrainConfig, fit

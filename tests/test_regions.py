@@ -4,7 +4,8 @@ import numpy as np, pytest
 from affine import Affine
 
 from conftest import ROOT
-from irm_nb.raster import describe, read_raster, write_raster
+from irm_nb.describe import describe, read_raster
+from irm_nb.raster import write_raster
 from irm_nb.regions import region
 
 WRITE = '''

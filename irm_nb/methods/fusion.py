@@ -36,8 +36,10 @@ def supervised(task:Task, cfg:Config, store:Store, comp:Compute,
     def steps(n): return -(-n//cfg.target.batch)
     epochs = max(1, round(cfg.target.epochs*steps(len(task.unlabelled))/steps(len(task.labelled))))
     seen = task.train if name is None else task.train.select(name)
-    how,loss = replace(cfg.target, epochs=epochs),HardLabels(task.train.labels)
-    arch,weights = Architecture(cfg.target_arch),read_weights(cfg.target_weights)
+    how = replace(cfg.target, epochs=epochs)
+    loss = HardLabels(task.train.labels)
+    arch = Architecture(cfg.target_arch)
+    weights = read_weights(cfg.target_weights)
     return store(train_network, 'SL', arch, seen, task.labelled, loss, how, (task.seed, 'SL'), comp, weights=weights)
 
 method('SL', source='supervised', in_paper=True)(supervised)
@@ -73,7 +75,8 @@ def fuse_late(f_pre:Predictor, train:Scenes, labelled, # rows of L
     stats = channel_stats(train)
     batches = Batches(train, stats, comp)
     m = late_fusion_start(f_pre, batches, len(train.classes), seed)
-    loss,turns = HardLabels(train.labels).on(comp.device),[(stage_parts(m, 'head'), head), (None, body)]
+    loss = HardLabels(train.labels).on(comp.device)
+    turns = [(stage_parts(m, 'head'), head), (None, body)]
     history = fit_in_turn(m, batches, labelled, loss, turns, (seed, 'TLF'), work, 'TLF')
     return trained(m, branches_of(f_pre.arch, train), train, stats, history)
 
@@ -99,7 +102,8 @@ def regulated_by(name:str, regulation:str, **options):
 without_irm = regulated_by('without IRM', 'none')
 control = regulated_by('control', 'control')
 sample_level = regulated_by('sample level', 'sample')
-normalised = variant('normalised', 'ρ scaled to a sum of M', regulation='batch', regulation_options=dict(normalize=True))
+normalised = variant('normalised', 'ρ scaled to a sum of M', regulation='batch',
+    regulation_options=dict(normalize=True))
 with_labels = variant('with labels', 'L joins the distillation with its true labels', distil_on='train')
 
 # %% ../../nbs/23_fusion.ipynb #bf211c8e
@@ -121,11 +125,15 @@ class LiveStudent(nn.Module):
         self.labels = torch.tensor(train.labels, device=comp.device)
     @torch.no_grad()
     def said(self, x): # teacher -> logits [B,K]
-        return {t:m(x[:,self.channels[t]].contiguous(memory_format=torch.channels_last)).float() for t,m in self.teachers}
+        return {t:m(x[:,self.channels[t]].contiguous(memory_format=torch.channels_last)).float() for t,
+            m in self.teachers}
     def forward(self, batch):
-        with batch.comp.autocast(): logits,said = self.net(batch.x).float(),self.said(batch.x)
+        with batch.comp.autocast():
+            logits = self.net(batch.x).float()
+            said = self.said(batch.x)
         labels = self.labels[batch.rows]
-        y,known = {t:soft_labels(z) for t,z in said.items()},labels >= 0
+        y = {t:soft_labels(z) for t,z in said.items()}
+        known = labels >= 0
         for p in y.values(): p[known] = F.one_hot(labels[known], p.shape[1]).to(p)
         return regulate(logits, Opinions(said, labels, batch.progress), y, self.how, self.options)
 
@@ -148,12 +156,14 @@ def live_teachers(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor
     "The teachers judge the view that f_T is shown, not the image as it stands"
     asked = teachers(task, cfg, store, comp)
     watched = monitored(opinions_of(asked, task.train, store, comp), task, cfg)
-    arch,how = Architecture(cfg.target_arch),REGULATIONS[cfg.regulation]
+    arch = Architecture(cfg.target_arch)
+    how = REGULATIONS[cfg.regulation]
     return store(train_live, asked, arch, task.train, target_rows(task, cfg), cfg.target, how,
                  dict(cfg.regulation_options), task.seed, comp, **watched)
 
 # %% ../../nbs/23_fusion.ipynb #5b17cc78
-def _branched(task, cfg): return replace(cfg, target_arch=branches_of(cfg.target_arch, task.train), regulation='none', regulation_options=())
+def _branched(task, cfg):
+    return replace(cfg, target_arch=branches_of(cfg.target_arch, task.train), regulation='none', regulation_options=())
 
 @method('two branches')
 def two_branches(task, cfg, store, comp):
@@ -195,7 +205,8 @@ def ogm_coefficients(logits:dict, # modality -> its own logits [B,K]
                      alpha:float) -> tuple: # (modality -> factor, modality -> ρ), scalars
     "Factors for the gradients of the encoders"
     s = {m:soft_labels(z).gather(1, target[:,None]).sum() for m,z in logits.items()}
-    rho = {m:v/(sum(o for n,o in s.items() if n != m)/(len(s) - 1)) for m,v in s.items()}
+    def others(m): return sum(v for n,v in s.items() if n != m)/(len(s) - 1)
+    rho = {m:v/others(m) if len(s) > 1 else torch.ones_like(v) for m,v in s.items()}
     return {m:torch.where(r > 1, 1 - torch.tanh(alpha*r), 1.) for m,r in rho.items()},rho
 
 # %% ../../nbs/23_fusion.ipynb #8d3f6237
@@ -205,7 +216,9 @@ class OGMGE(Student):
                  alpha=0.8, noise=True):
         super().__init__(net, loss)
         self.target = sum(loss.y.values()).argmax(1) if target is None else target
-        self.alpha,self.noise,self.k = alpha,noise,dict.fromkeys(net.channels, 1.)
+        self.alpha = alpha
+        self.noise = noise
+        self.k = dict.fromkeys(net.channels, 1.)
         for branch in self.k:
             for p in net.get_submodule(branch).parameters():
                 if p.ndim == 4: p.register_hook(partial(self.modulate, branch))
@@ -233,7 +246,8 @@ class GDL(Student):
         super().__init__(net, loss)
         self.weight = weight
     def parts(self, x) -> dict: # 'fused', and each modality alone -> logits [B,K]
-        f,fc = self.net.branches(x),self.net.fc
+        f = self.net.branches(x)
+        fc = self.net.fc
         columns = fc.weight.detach().split([v.shape[1] for v in f.values()], 1)
         alone = {m:F.linear(v, w, fc.bias.detach()) for (m,v),w in zip(f.items(), columns)}
         return dict(fused=fc(torch.cat([*f.values()], 1).detach())) | alone
@@ -255,5 +269,6 @@ def gradient_decoupled(task, cfg, store, comp):
 def oracle(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
     "f_T's architecture on every training label"
     told = replace(task.train, labels=task.reveal())
-    arch,loss = Architecture(cfg.target_arch),HardLabels(told.labels)
+    arch = Architecture(cfg.target_arch)
+    loss = HardLabels(told.labels)
     return store(train_network, 'Oracle', arch, told, range(len(told)), loss, cfg.target, (task.seed, 'F2'), comp)

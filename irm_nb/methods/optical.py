@@ -50,7 +50,8 @@ def texture_complexity(images, # uint8 [N,3,H,W]
                       ) -> np.ndarray: # float64 [N], bits: 0 for one colour, at most 2·log2(levels)
     "Entropy of neighbouring grey levels, right and below"
     g = images.mean(1, dtype=np.float32).astype(int)*levels//256
-    pairs = np.concatenate([(a*levels + b).reshape(len(g), -1) for a,b in ((g[:,:,:-1], g[:,:,1:]), (g[:,:-1], g[:,1:]))], 1)
+    pairs = np.concatenate([(a*levels + b).reshape(len(g), -1) for a,
+        b in ((g[:,:,:-1], g[:,:,1:]), (g[:,:-1], g[:,1:]))], 1)
     p = np.stack([np.bincount(x, minlength=levels**2) for x in pairs])/pairs.shape[1]
     return -(p*np.log2(p, where=p > 0, out=np.zeros_like(p))).sum(1)
 
@@ -83,12 +84,17 @@ def ssim(a:torch.Tensor, b:torch.Tensor, # [B,C,H,W]
          limit=1.0 # range of the data: 1 for 0–1, 2 for [-1,1]
         ) -> torch.Tensor: # float32 [B]
     "Structural similarity, mean over windows that lie whole in the image"
-    c1,c2 = (0.01*limit)**2,(0.03*limit)**2
+    c1 = (0.01*limit)**2
+    c2 = (0.03*limit)**2
     def mean(x): return gaussian_blur(x, [11,11], [1.5,1.5])[...,5:-5,5:-5]
     with torch.autocast(a.device.type, enabled=False):
-        a,b = a.float(),b.float()
-        ma,mb = mean(a),mean(b)
-        va,vb,cov = mean(a*a) - ma*ma,mean(b*b) - mb*mb,mean(a*b) - ma*mb
+        a = a.float()
+        b = b.float()
+        ma = mean(a)
+        mb = mean(b)
+        va = mean(a*a) - ma*ma
+        vb = mean(b*b) - mb*mb
+        cov = mean(a*b) - ma*mb
         return ((2*ma*mb + c1)*(2*cov + c2)/((ma*ma + mb*mb + c1)*(va + vb + c2))).mean((1,2,3))
 
 # %% ../../nbs/21_optical.ipynb #e401f866
@@ -96,7 +102,8 @@ def restoration_loss(restored, clear, cloudy # [B,3,H,W] in [-1,1]
                     ) -> tuple: # (loss, {name: number})
     "Reconstruction, heavier where the image was changed, and structure"
     changed = ((cloudy - clear).abs().amax(1, keepdim=True) > 0.1).float()
-    l1,s = ((1 + changed)*(restored - clear).abs()).mean(),ssim(restored, clear, 2.).mean()
+    l1 = ((1 + changed)*(restored - clear).abs()).mean()
+    s = ssim(restored, clear, 2.).mean()
     return 10*l1 + 10*(1 - s),dict(error=(restored - clear).abs().mean()/2, ssim=s)
 
 # %% ../../nbs/21_optical.ipynb #9da6ce41
@@ -112,7 +119,8 @@ class Restoring(nn.Module):
         super().__init__()
         self.nets,self.draw = nets,draw
     def forward(self, batch):
-        net,critic = self.nets['net'],self.nets['critic'].requires_grad_(False)
+        net = self.nets['net']
+        critic = self.nets['critic'].requires_grad_(False)
         both = augment(self.draw(batch.progress, batch.g, batch.n), batch.g)
         clear,cloudy = both.to(batch.comp.device).split(3, 1)
         with batch.comp.autocast():
@@ -157,8 +165,8 @@ def target_pairs(task:Task, n:int=20) -> Scenes: # at most n
     t = task.seen_by_source
     if t.clear is None:
         raise PairError('clear', 'None', 'the clear image of at least some labelled pairs: SPL learns from them',
-                        'Compose the clouds with with_clouds, pass clear= where cloud-free images of the same places exist, '
-                        'or leave SPL out.')
+                        'Compose the clouds with with_clouds, pass clear= where cloud-free images of the same places '
+                        'exist, or leave SPL out.')
     L = task.labelled[(t.opt[task.labelled] != t.clear[task.labelled]).any((1,2,3))]
     return t.subset(L[np.argsort(hash_ids([t.ids[i] for i in L], 'SPL pairs'), kind='stable')][:n])
 
@@ -176,7 +184,8 @@ def cloudy_and_clear(z:torch.Tensor): # clear and cloudy images of the pairs, [N
 def learn_on_target(pairs:Scenes, start:dict, # weights of net and critic
                     how:ImageConfig, width:int, blocks:int, comp:Compute, *, work=None) -> ImageTranslator:
     "The same nets, after a few pairs of the target"
-    nets,z = cloud_nets(width, blocks),_both(pairs.clear, pairs.opt)
+    nets = cloud_nets(width, blocks)
+    z = _both(pairs.clear, pairs.opt)
     nets.load_state_dict(start)
     step = Restoring(nets, cloudy_and_clear(z))
     history = fit(step, Draws(how, comp), 'SPL target', work, desc=f'SPL on {len(z)} pairs') if len(z) else []
@@ -193,7 +202,8 @@ def restoration(t:ImageTranslator, s:Scenes, # with `clear`
                 comp=None) -> dict: # mean absolute error in 0–1, and SSIM
     "Cloudy and restored images against the clear ones; the images that were clear against themselves"
     seen = t.part_of(s)
-    clear,cloudy = channels(replace(seen, opt=seen.clear)),channels(seen)
+    clear = channels(replace(seen, opt=seen.clear))
+    cloudy = channels(seen)
     restored = torch.from_numpy(t.images(s, comp)).float()/255
     m = (cloudy != clear).flatten(1).any(1)
     def error(a, m): return float((a - clear)[m].abs().mean())
@@ -224,7 +234,8 @@ class Softened:
     labels: object # [N], -1 where unknown
     T: float = 4.0
     def on(self, device):
-        v,y = self.teacher.to(device),torch.tensor(self.labels, device=device)
+        v = self.teacher.to(device)
+        y = torch.tensor(self.labels, device=device)
         def loss(logits, batch): return distillation_loss(logits, v[batch.rows], y[batch.rows], self.T)
         return loss
 
@@ -233,7 +244,8 @@ def softened(task:Task, cfg:Config, store:Store, comp:Compute, T=4.0) -> Predict
     "A student of f_S's softened opinions on optical images, with L's labels"
     seen = task.seen_by_source
     loss = Softened(cached_logits(source_teacher(task, cfg, store, comp), seen, store, comp), seen.labels, T)
-    arch,purpose = Architecture(cfg.target_arch),(task.seed, 'KD-S')
+    arch = Architecture(cfg.target_arch)
+    purpose = (task.seed, 'KD-S')
     return store(train_network, 'KD-S', arch, seen, range(len(seen)), loss, cfg.target, purpose, comp)
 
 # %% ../../nbs/21_optical.ipynb #4ca2dcaf

@@ -36,7 +36,8 @@ def finetune_sar(task, cfg, store, comp):
 # %% ../../nbs/22_sar.ipynb #62fec582
 def all_radar(task:Task) -> Scenes: # labels hidden
     "The target's radar images in the order of their ids, and nothing beside them"
-    ids,radar = task.train.ids + task.test.ids,task.train[SAR]
+    ids = task.train.ids + task.test.ids
+    radar = task.train[SAR]
     order = np.argsort(ids)
     values = np.concatenate([radar.values, task.test[SAR].values])[order]
     return Scenes({SAR:replace(radar, values=values)}, np.full(len(ids), -1), task.classes, [ids[i] for i in order])
@@ -70,9 +71,11 @@ class Cycle(nn.Module):
         super().__init__()
         self.sides = radar,optical
         with seeded('weights', 'CycleGAN'):
-            self.to_opt,self.to_sar = image_net(3, 3, width, blocks),image_net(3, 3, width, blocks)
+            self.to_opt = image_net(3, 3, width, blocks)
+            self.to_sar = image_net(3, 3, width, blocks)
             self.critics = nn.ModuleDict({k:patch_critic(3, width) for k in (OPT, SAR)})
-            self.opt_pool,self.sar_pool = Pool(50, 3, *radar.s.size),Pool(50, 3, *optical.s.size)
+            self.opt_pool = Pool(50, 3, *radar.s.size)
+            self.sar_pool = Pool(50, 3, *optical.s.size)
     def forward(self, batch):
         critics = self.critics.requires_grad_(False)
         x,y = (_shown(b, torch.randint(len(b), (batch.n,), generator=batch.g), batch.g) for b in self.sides)
@@ -120,7 +123,8 @@ def paired(pairs:Scenes, start:dict, # weights of the radar → optical net
 # %% ../../nbs/22_sar.ipynb #3a0d9974
 def translator(task:Task, cfg:Config, store:Store, comp:Compute) -> ImageTranslator: # radar in, colour out
     "CycleGAN's radar → optical net, after 20 pairs of L"
-    radar,size = all_radar(task),(cfg.width, cfg.blocks)
+    radar = all_radar(task)
+    size = (cfg.width, cfg.blocks)
     first = ImageConfig(visits=max(1, round(.45*cfg.visits)), batch=1, every=max(1, min(100, cfg.visits//20)))
     then = ImageConfig(visits=max(1, round(.1*cfg.visits)), every=max(1, min(100, cfg.visits//100)))
     start,history = store(unpaired, task.source, radar, first, *size, comp)
@@ -138,8 +142,10 @@ def transitive(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
     "Optical to radar by way of a network for the target's optical images"
     between = distil(source_teacher(task, cfg, store, comp), task, cfg, store, comp, OPT)
     y,rows = pseudo_labels(task, cfg, cached_logits(between, task.train, store, comp))
-    arch,seen = Architecture(cfg.auxiliary_arch),task.train.select(SAR)
-    return store(train_network, 'TTL', arch, seen, rows, SoftLabels(y), cfg.auxiliary, (task.seed, 'TTL'), comp, start=between)
+    arch = Architecture(cfg.auxiliary_arch)
+    seen = task.train.select(SAR)
+    return store(train_network, 'TTL', arch, seen, rows, SoftLabels(y), cfg.auxiliary, (task.seed, 'TTL'), comp,
+        start=between)
 
 # %% ../../nbs/22_sar.ipynb #d9766c35
 def gaussian_kernels(x:torch.Tensor, # features [N,D]
@@ -157,10 +163,12 @@ def lmmd(features_s:torch.Tensor, labels_s:torch.Tensor, # labelled side: [B,D],
         ) -> torch.Tensor: # scalar
     "Local maximum mean discrepancy"
     k = gaussian_kernels(torch.cat([features_s, features_t]), n, mul)
-    s,t = F.one_hot(labels_s, probs_t.shape[1]).float(),probs_t.detach()
+    s = F.one_hot(labels_s, probs_t.shape[1]).float()
+    t = probs_t.detach()
     both = s.any(0) & F.one_hot(t.argmax(1), t.shape[1]).any(0)
     if not both.any(): return 0*k.sum()
-    s,t = s[:,both],t[:,both]
+    s = s[:,both]
+    t = t[:,both]
     w = torch.cat([s/s.sum(0), -t/t.sum(0)])
     return torch.einsum('ic,ij,jc->', w, k, w)/both.sum()
 
@@ -191,7 +199,8 @@ class Subdomains(nn.Module):
             f_opt,f_sar = (features(self.net, half) for half in batch.x.chunk(2, 1))
             z_opt,z_sar = (head_of(self.net)(f).float() for f in (f_opt, f_sar))
         y = self.labels[self.both.drawn]
-        ce,gap = F.cross_entropy(z_opt, y),lmmd(f_opt.float(), y, f_sar.float(), soft_labels(z_sar))
+        ce = F.cross_entropy(z_opt, y)
+        gap = lmmd(f_opt.float(), y, f_sar.float(), soft_labels(z_sar))
         done = torch.tensor(batch.step + 1)/batch.steps
         return ce + tradeoff(done)*gap,dict(ce=ce, lmmd=gap)
 
@@ -201,7 +210,8 @@ def align_subdomains(f_S:Predictor, train:Scenes, # in radar and in what f_S see
                      labelled, # rows of L
                      cfg:TrainConfig, seed:int, comp:Compute, *, work=None) -> Predictor:
     "f_S, its features of radar drawn to those of L's optical images class by class"
-    radar,optical = train.select(SAR),f_S.part_of(train)
+    radar = train.select(SAR)
+    optical = f_S.part_of(train)
     stats = channel_stats(radar)
     both = Beside(Batches(radar, stats, comp), Batches(optical, channel_stats(optical), comp), labelled)
     step = Subdomains(f_S.model(), both, torch.tensor(train.labels, device=comp.device))
@@ -211,6 +221,7 @@ def align_subdomains(f_S:Predictor, train:Scenes, # in radar and in what f_S see
 @method('DSAN', [SAR], '[26],[27]', in_paper=True)
 def subdomains(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
     "f_S, its features of radar drawn to those of L's optical images class by class"
-    f_S,how = source_teacher(task, cfg, store, comp),replace(cfg.adapt, epochs=cfg.target.epochs)
+    f_S = source_teacher(task, cfg, store, comp)
+    how = replace(cfg.adapt, epochs=cfg.target.epochs)
     seen = task.train.select(SAR, **{k:i.bands for k,i in f_S.inputs.items()})
     return store(align_subdomains, f_S, seen, task.labelled, how, task.seed, comp)

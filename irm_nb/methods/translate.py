@@ -208,7 +208,8 @@ class ImageTranslator(Kept):
 @torch.no_grad()
 def images(self:ImageTranslator, s:Scenes, comp=None, batch=64) -> np.ndarray: # uint8 [N,3,H,W]
     "What it makes of every sample"
-    comp,seen = comp or compute(),self.part_of(s)
+    comp = comp or compute()
+    seen = self.part_of(s)
     m = self.net().to(comp.device, memory_format=torch.channels_last)
     lo,hi = (torch.tensor(v).view(1,-1,1,1) for v in (self.lo, self.hi))
     def made(rows): return m(signed(channels(seen, rows), lo, hi).to(comp.device)).float().cpu()
