@@ -16,18 +16,20 @@ import pandas as pd
 import torch
 import torchvision
 from fastcore.basics import patch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 import irm_nb
 from . import datasets
 from .core import *
 from .domains import *
 from .methods.all import METHODS
+from .methods.translate import image_net, patch_critic
 from .metrics import scores_by
-from .models import check_images, image_net, patch_critic
+from .models import backbone, load_weights, new_model
 from .scenes import *
 from .store import Store, notes_of
-from .transfer import SOURCE, STUDENT, Config, Predictor, bank
+from .tasks import Task
+from .transfer import ROLES, Config, Predictor, cached_logits, check_task, read_weights
 
 # %% ../nbs/29_cells.ipynb #597698f0
 @dataclass(frozen=True)
@@ -69,8 +71,7 @@ def _canonical(c:Cell):
     for k,least in dict(seed=0, per_class=1, min_train=0, min_test=0).items():
         put(k, check_whole(k, getattr(c, k), least))
     put('samples', check_whole('samples', c.samples, 2, 10**7) if any(made) else 0)
-    configure(c.preset, c.choices)
-    put('choices', plain_choices(c.choices))
+    put('choices', plain_choices(c.preset, c.choices))
 
 def choices_text(c:Cell): return ','.join(f'{k}={v}' for k,v in c.choices)
 
@@ -101,9 +102,16 @@ def uncovered(train, # pairs under composed clouds
     if train.clear is None:
         raise OptionError('clear_labels', 'pairs whose clear image is not known', 'clouds that were composed',
                           "Name another cloud scenario than 'own', or leave clear_labels out.")
-    new = {k:getattr(train, k).copy() for k in ('opt','alpha','kind','cover')}
-    for k,v in new.items(): v[L] = train.clear[L] if k == 'opt' else 0
-    return replace(train, **new)
+    sky = {k:_with_rows(getattr(train, k), L, 0) for k in ('alpha','kind','cover')}
+    known = {k:m for k,m in train.modalities.items() if m.clear is not None}
+    images = {k:_with_rows(m.values, L, m.clear[L]) for k,m in known.items()}
+    return replace(train, **sky, **images)
+
+def _with_rows(a, rows, values): # a copy of an array; None for None
+    if a is None: return
+    out = a.copy()
+    out[rows] = values
+    return out
 
 # %% ../nbs/29_cells.ipynb #249e494e
 @remembered(1)
@@ -138,30 +146,22 @@ def check_image_nets(size:tuple): # (height, width) in pixels
                      'Load the images at another size, or leave these rows out.')
 
 def check_sets(source, target, # sets
-               methods=()): # rows that will be trained
-    "Classes and image sizes that every network of these rows can be trained on, or a named error"
-    for role,s in (('source',source),('target',target)):
-        if len(s.classes) < 2:
-            raise LabelError(f'{role} classes', ', '.join(s.classes) or 'none', 'two or more',
-                             'There is nothing to tell apart: add folders of other classes.')
-    check_images(SOURCE, 3, tuple(source.size))
-    for arch,channels in ((SOURCE, 3), (STUDENT, 3), (STUDENT, 6)): check_images(arch, channels, tuple(target.size))
+               cfg=Config(), methods=()): # rows that will be trained
+    "Classes, bands and image sizes that every network of these rows can be trained on, or a named error"
+    first,second = (target.subset(np.arange(len(target)) == i) for i in range(2))
+    check_task(Task(source, first, second, []), cfg)
     if set(methods) & set(FROM_IMAGES): check_image_nets(tuple(target.size))
 
 # %% ../nbs/29_cells.ipynb #0ec57917
 def check_weights(cfg:Config):
-    "Local weights that `cfg` names are a file that can be read"
-    if cfg.weights is None: return
-    f = as_path(cfg.weights)
-    if f.suffix != '.safetensors':
-        raise WeightsError(f, f'a {f.suffix or "nameless"} file',
-                           'safetensors; pickles can run code and are never loaded',
-                           'Convert it once, where you trust it: safetensors.torch.save_file(state_dict, path).')
-    try:
-        with safe_open(f, 'pt') as opened: opened.keys()
-    except (OSError, SafetensorError) as e:
-        hint = 'Check the path; leave the weights out to train f_pre.'
-        raise WeightsError(f, e, 'a whole safetensors file', hint) from e
+    "Local weights that `cfg` names can be read and fit its networks, or `WeightsError`"
+    for role in ROLES:
+        w = read_weights(getattr(cfg, f'{role}_weights'))
+        if w is None: continue
+        arch = getattr(cfg, f'{role}_arch')
+        n = backbone(arch).channels or 3
+        with torch.device('meta'): m = new_model(arch, 2, n)
+        load_weights(m, w.file.path, head=False, bands=range(n), layout=w.layout) # any bands: they are fitted
 
 # %% ../nbs/29_cells.ipynb #0781c208
 @patch
@@ -169,7 +169,7 @@ def network(self:Cell, store:Store, comp:Compute) -> Predictor:
     "Its predictor, and nothing trained that can't be"
     check_weights(self.config)
     task = self.task()
-    check_sets(task.source, task.train, [self.method])
+    if self.method in FROM_IMAGES: check_image_nets(tuple(task.train.size))
     return METHODS[self.method](task, self.config, store, comp)
 
 # %% ../nbs/29_cells.ipynb #f6544895
@@ -187,8 +187,8 @@ def circumstances(cell:Cell) -> dict: # the first columns of its record
     row = asdict(cell) | dict(choices=choices_text(cell))
     libraries = {m.__name__:m.__version__ for m in (irm_nb, torch, torchvision)}
     made = dict(started=time.strftime('%Y-%m-%dT%H:%M:%S%z'), revision=revision(), python=platform.python_version())
-    uses = METHODS[cell.method].uses
-    return dict(key=cell.key, **row, error=None, uses=uses, config=digest(cell.config), **made, **libraries)
+    sees = METHODS[cell.method].sees
+    return dict(key=cell.key, **row, error=None, sees=sees, config=digest(cell.config), **made, **libraries)
 
 # %% ../nbs/29_cells.ipynb #730f576b
 def _forget_peak():
@@ -251,7 +251,7 @@ def measure(cell:Cell, store:Store, comp:Compute) -> tuple: # (dictionary, one l
     task = cell.task()
     start = time.perf_counter()
     p = cell.network(store, comp)
-    a = _answers(task.test, bank(p, task.test, store, comp))
+    a = _answers(task.test, cached_logits(p, task.test, store, comp, 'rest'))
     seconds = time.perf_counter() - start
     data = {f'data_{k}':getattr(task, k).fingerprint for k in ('source','train','test')}
     data |= dict(labelled=len(task.labelled), train=len(task.train))

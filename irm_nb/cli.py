@@ -61,10 +61,13 @@ EXAMPLES = '''examples:
   irm_run train --seeds 3 --methods ours without-irm control --save networks
   irm_run train --source scenes:my/scenes --target 'pairs:my/pairs?pols=VH&groups=^(\\d+)_r' --split groups
   irm_run train --use my_data.py --target mine   a data set of your own: a function with @target('mine') in my_data.py
+  irm_run train --target 'world?bands=RGBN&height=true' --methods ours without-irm
+                                                 three modalities: optical with near infrared, radar, heights
   irm_run train --samples 200 --per-class 2 --set epochs=1 tau=0.1 --out /tmp/try     does it work at all?'''
 
 DATA = '''data, a name with its folder after a colon and options after a question mark:
-  world                    the embedded world, without a folder
+  world                    the embedded world, without a folder; as a target with bands=RGBN, height=true
+  saved:DIR                a set that was saved, with Scenes.save
   scenes:DIR?size=64       DIR/CLASS/IMAGE: cloud-free optical scenes (png, jpg, tif), a source
   pairs:DIR?size=64&…      DIR/opt/CLASS/NAME and DIR/sar/CLASS/NAME: pairs of equal names, a target; opt= and sar= name
                            other folders, pols= the radar bands, groups= a pattern of the scene's name, opt_units=,
@@ -127,7 +130,8 @@ def _cell_options(p, many, **usual): # usual: words for help texts
         p.add_argument(f'--{name.replace("_", "-")}', type=_text, metavar=form, help=says, **more)
     p.add_argument('--clear-labels', action='store_const', const=True, help='show the labelled images without clouds')
     p.add_argument('--set', type=_text, nargs='+', metavar='NAME=VALUE',
-                   help='choices: tau=0.5, epochs=2 (of every training), target.lr=0.01 (of one)')
+                   help='choices: tau=0.5, epochs=2 (of every training), target.lr=0.01 (of one), target_arch=resnet50, '
+                        'regulation=sample, regulation_options.normalize=true, source_weights=FILE …')
 
 # %% ../nbs/37_cli.ipynb #8a85f3fc
 def _device_options(p):
@@ -194,7 +198,7 @@ def _grid_options(p):
 PREDICT = '''Answer for new pairs, with a CSV: id, class, confidence, cover, decided.
 
 Confidence is the probability of the class. Cover is the share of the image under cloud, where it is known.
-Decided is the modality that spoke loudest for the class: the one with the larger Shapley value.'''
+Decided is the modality that spoke loudest for the class: the one with the largest Shapley value.'''
 
 PREDICT_EXAMPLES = '''examples:
   irm_run train --save networks
@@ -207,6 +211,8 @@ folder in which a set was saved.'''
 def _predict_options(p):
     p.add_argument('predictor', type=_path, metavar='PREDICTOR', help='folder of a saved network')
     p.add_argument('pairs', type=_text, metavar='PAIRS', help='pairs, labelled or not')
+    p.add_argument('--missing', type=_text, default='error', metavar='HOW',
+                   help='pairs that lack a modality: error, or rest, an answer by the others (default: error)')
     p.add_argument('--out', type=_path, metavar='FILE', help='CSV to write (default: standard output)')
     _device_options(p)
 
@@ -527,10 +533,11 @@ def _client(args):
 def _open_data(cells):
     "Refuse now what the cells would meet hours later: weights, folders and images that don't fit"
     from irm_nb.experiments import check_sets, check_weights, load_domain
-    for cfg in dict.fromkeys(c.config for c in cells): check_weights(cfg)
-    for source,target,n in dict.fromkeys((c.source, c.target, c.samples) for c in cells):
-        rows = {c.method for c in cells if (c.source, c.target) == (source, target)}
-        check_sets(load_domain('source', source, n), load_domain('target', target, n), rows)
+    asked = {}
+    for c in cells: asked.setdefault((c.config, c.source, c.target, c.samples), set()).add(c.method)
+    for cfg in dict.fromkeys(cfg for cfg,*_ in asked): check_weights(cfg)
+    for (cfg,source,target,n),rows in asked.items():
+        check_sets(load_domain('source', source, n), load_domain('target', target, n), cfg, rows)
 
 # %% ../nbs/37_cli.ipynb #c77cfac0
 def _run_cells(args, out):
@@ -578,20 +585,25 @@ def _report(command, t, cells, out, saved): # exit code
     return int(len(bad) > 0)
 
 # %% ../nbs/37_cli.ipynb #45381c5f
-def _decided(p, pairs, comp): # names of modalities
-    from irm_nb.explain import shapley
-    if p.modality != 'both': return p.modality
-    shares = shapley(p, pairs, comp=comp).filter(regex='^phi_')
+def _decided(p, pairs, comp, missing): # names of modalities
+    from irm_nb.explain import probe, shapley
+    from irm_nb.transfer import has
+    if len(p.names) == 1: return p.names[0]
+    seen = p.part_of(pairs, missing)
+    asked = p if missing == 'error' else probe(p, comp, missing)
+    shares = shapley(asked, seen, comp=comp).filter(regex='^phi_')
+    for k in p.names: shares.loc[~has(seen, [k]).numpy(), f'phi_{k}'] = -math.inf
     return shares.idxmax(axis=1).str.removeprefix('phi_')
 
 def answers_for(p, # `Predictor`
                 pairs, # set of the modalities it was trained on, labelled or not
-                comp): # -> frame: id, class, confidence, cover, decided
+                comp, missing='error' # or 'rest': an answer by the modalities that are there
+               ): # -> frame: id, class, confidence, cover, decided
     "What a network says of new pairs"
     import pandas as pd
-    likely,k = p.logits(pairs, comp).softmax(1).max(1)
+    likely,k = p.logits(pairs, comp, missing).softmax(1).max(1)
     said = {'class':[p.classes[i] for i in k], 'confidence':likely.numpy().round(4), 'cover':pairs.cover}
-    return pd.DataFrame(dict(id=pairs.ids, **said, decided=_decided(p, pairs, comp)))
+    return pd.DataFrame(dict(id=pairs.ids, **said, decided=_decided(p, pairs, comp, missing)))
 
 def predict(args):
     "`irm_run predict`"
@@ -599,7 +611,7 @@ def predict(args):
     from irm_nb.domains import extend, open_pairs
     from irm_nb.transfer import Predictor
     for f in args.use or (): extend(f)
-    t = answers_for(Predictor.load(args.predictor), open_pairs(args.pairs), _device(args))
+    t = answers_for(Predictor.load(args.predictor), open_pairs(args.pairs), _device(args), args.missing)
     if not args.out: return print(t.to_csv(index=False), end='')
     with atomic_file(args.out) as f: t.to_csv(f, index=False)
     print(f'{len(t)} pairs\n{args.out}')

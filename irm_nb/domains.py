@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['CLOUD_SCENARIOS', 'SOURCES', 'TARGETS', 'EXTENSIONS', 'TRAININGS', 'as_value', 'named_values', 'read_scenario',
-           'Domain', 'source', 'target', 'remembered', 'forget', 'scene_pattern', 'in_data_home', 'known_domains',
-           'read_domain', 'made_on_the_spot', 'load_domain', 'open_pairs', 'extend', 'cloud_textures', 'cloud_spec',
-           'read_choices', 'configure', 'plain_choices']
+           'Domain', 'source', 'target', 'remembered', 'forget', 'scene_pattern', 'in_data_home', 'optical_bands',
+           'known_domains', 'read_domain', 'made_on_the_spot', 'load_domain', 'open_pairs', 'extend', 'cloud_textures',
+           'cloud_spec', 'read_choices', 'configure', 'plain_choices']
 
 # %% ../nbs/28_domains.ipynb #1ceaf391
 import functools, importlib.machinery, importlib.util, inspect, re, sys
@@ -18,19 +18,22 @@ import numpy as np
 from . import datasets, world
 from .clouds import *
 from .core import *
+from .irm import REGULATIONS
 from .scenes import *
 from .train import TrainConfig
 from .transfer import PRESETS, Config
 
 # %% ../nbs/28_domains.ipynb #7da5b87e
-def as_value(text):
-    "The number, truth value, range or word that a text stands for"
-    low,dots,high = str(text).partition('..')
-    if dots: return as_value(low),as_value(high)
+def _number(text): # None for a word
     for kind in (int, float):
         try: return kind(text)
         except ValueError: pass
-    return {'true':True, 'false':False}.get(text, text)
+
+def as_value(text):
+    "The number, truth value, range or word that a text stands for"
+    ends = [_number(part) for part in str(text).split('..')]
+    if None in ends: return {'true':True, 'false':False}.get(text, text)
+    return ends[0] if len(ends) == 1 else tuple(ends)
 
 def named_values(what, parts) -> dict: # parts: texts name=value, each name once
     "Texts name=value as a dictionary; `OptionError` for another form, or a name that comes twice"
@@ -172,9 +175,19 @@ def _resisc45(folder, size:int=64): return datasets.resisc45(folder, size, progr
 @source('scenes')
 def _scenes(folder, size:int=64): return datasets.scene_folder(folder, size=size, progress=False)
 
+@source('saved')
+@target('saved')
+def _saved(folder): return Scenes.load(folder)
+
 # %% ../nbs/28_domains.ipynb #b2e8f4ed
+def optical_bands(text) -> tuple: # names
+    "Bands by their names, as in R,G,B,NIR, or by their letters, as in RGBN"
+    letters = dict(R='R', G='G', B='B', N='NIR')
+    return tuple(letters[c] for c in text) if set(text) <= set(letters) else tuple(re.split('[,+]', text))
+
 @target('world')
-def _world_target(samples): return world.target(samples, seed=0)
+def _world_target(samples, bands:optical_bands=('R','G','B'), height:bool=False):
+    return world.target(samples, seed=0, bands=bands, height=height)
 
 @target('scenes9')
 def _scenes9(folder=None):
@@ -245,10 +258,11 @@ def load_domain(role, text, samples=0): # -> the set; once in a process
     if folder: given['folder'] = as_path(folder)
     if d.made: given['samples'] = samples
     return d.load(**given)
+
 def open_pairs(text): # -> set
     "Pairs to be asked about: a folder in which a set was saved, a folder with `opt` and `sar`, or a target by its name"
     folder = as_path(text)
-    if (folder/'meta.json').is_file(): return PairedScenes.load(folder)
+    if (folder/'meta.json').is_file(): return Scenes.load(folder)
     return _pairs(folder) if folder.is_dir() else load_domain('target', text, samples=1000)
 
 # %% ../nbs/28_domains.ipynb #4a551caf
@@ -287,7 +301,8 @@ def cloud_spec(scenario, target) -> CloudSpec: # None for 'own'
 
 # %% ../nbs/28_domains.ipynb #3f2038e2
 TRAININGS = tuple(f.name for f in fields(Config) if isinstance(f.default, TrainConfig))
-_OF_CONFIG = tuple(f.name for f in fields(Config) if f.name not in TRAININGS)
+_OPTIONS = 'regulation_options'
+_OF_CONFIG = tuple(f.name for f in fields(Config) if f.name not in (*TRAININGS, _OPTIONS))
 _OF_TRAININGS = tuple(f.name for f in fields(TrainConfig))
 
 def _set(o, k, v, name):
@@ -305,13 +320,19 @@ def read_choices(choices) -> dict:
     return out
 
 # %% ../nbs/28_domains.ipynb #613017a5
+def _like(name, usual, v): # `v` as a value of the kind of the usual one
+    if isinstance(usual, bool): return check_option(name, v, (True, False))
+    if isinstance(usual, int): return check_whole(name, v)
+    return check_real(name, v) if isinstance(usual, float) else v
+
 def _choose(cfg, k, v): # one choice made otherwise
     if k in _OF_CONFIG: return _set(cfg, k, v, k)
     part,_,name = k.rpartition('.')
+    if part == _OPTIONS: return replace(cfg, regulation_options={**dict(cfg.regulation_options), name:v})
     if part:
-        check_option('choice', part, TRAININGS)
+        check_option('choice', part, (*TRAININGS, _OPTIONS))
         check_option(f'choice {part}.', name, _OF_TRAININGS)
-    else: check_option('choice', k, (*_OF_CONFIG, *_OF_TRAININGS, *(f'{t}.…' for t in TRAININGS)))
+    else: check_option('choice', k, (*_OF_CONFIG, *_OF_TRAININGS, *(f'{t}.…' for t in (*TRAININGS, _OPTIONS))))
     chosen = [part] if part else TRAININGS
     return replace(cfg, **{t:_set(getattr(cfg, t), name, v, k) for t in chosen})
 
@@ -322,12 +343,18 @@ def configure(preset:str, # of `PRESETS`
     cfg = PRESETS[check_option('preset', preset, tuple(PRESETS))]
     items = read_choices(choices).items()
     for k,v in sorted(items, key=lambda c: '.' in c[0]): cfg = _choose(cfg, k, v) # one training's own comes last
-    return cfg
+    usual = REGULATIONS[cfg.regulation].options
+    options = {k:_like(f'{_OPTIONS}.{k}', usual[k], v) for k,v in cfg.regulation_options}
+    return replace(cfg, regulation_options=options)
 
 # %% ../nbs/28_domains.ipynb #7a9f2ac2
 _KINDS = {f.name:f.type for o in (TrainConfig, Config) for f in fields(o)}
 
-def plain_choices(choices) -> tuple: # ((name, value), …), sorted, each value of its field's own kind
+def plain_choices(preset, choices) -> tuple: # ((name, value), …), sorted, each value of its field's own kind
     "Choices in their one form"
-    def plain(k, v): return v if v is None else _KINDS[k.rpartition('.')[2]](v)
+    options = dict(configure(preset, choices).regulation_options)
+    def plain(k, v):
+        part,_,name = k.rpartition('.')
+        if part == _OPTIONS: return options[name]
+        return v if v is None else _KINDS[name](v)
     return tuple(sorted((k, plain(k, v)) for k,v in read_choices(choices).items()))

@@ -397,8 +397,8 @@ SWEPT = ['Finetune (Opt only)','Finetune (SAR only)','without IRM','Ours']
 VARIANTS = ['without IRM','Ours','control','sample level','normalised']
 SGD = {f'{t}.{k}':v for t in ('auxiliary','target') for k,v in dict(optimizer='sgd', lr=0.01).items()}
 ONE_AT_A_TIME = [
-    dict(), dict(irm='sample'), dict(irm='control'), dict(normalize=True), dict(tau=0.5), dict(tau=0.9),
-    dict(balanced=True), dict(adapt_mode='head'), dict(distil_on='train'), SGD]
+    dict(), dict(regulation='sample'), dict(regulation='control'), {'regulation_options.normalize':True},
+    dict(tau=0.5), dict(tau=0.9), dict(balanced=True), dict(adapt_mode='head'), dict(distil_on='train'), SGD]
 
 # %% ../nbs/30_experiments.ipynb #94bbd189
 def _demo():
@@ -428,7 +428,7 @@ def _paper(resisc45=None, aid=None, sen12ms_cloud=None, hunan_cloud=None): # fol
         found = f'{len(sources)} of resisc45 and aid, {len(targets)} of sen12ms_cloud and hunan_cloud'
         hint = "Pass folders=dict(aid='…', hunan_cloud='…'); in a shell, --folders aid=… hunan_cloud=…"
         raise OptionError('folders', found, 'at least one of either', hint)
-    rows = [n for n,m in METHODS.items() if not m.ours]
+    rows = [n for n,m in METHODS.items() if m.in_paper]
     return [_of_paper(sources, k, v, rows) for k,v in targets.items()]
 
 def _of_paper(sources, name, folder, rows):

@@ -128,12 +128,16 @@ def test_inspector_answers(lab, lab_root, chromium):
     page,_ = opened(chromium, lab, 'analysis/inspect_samples.ipynb')
     try:
         page.evaluate(LISTEN)
-        knob = lambda w,name: w.locator('.widget-slider', has=page.get_by_text(name, exact=True)).locator('.noUi-handle')
-        inspector,sky,losses,advisor,helper = (page.locator('.jp-Cell-outputArea', has=page.get_by_text(t, exact=True)) for t in ('save view','softness','smoothed','per class','undo'))
+        def slider(w, name): return w.locator('.widget-slider', has=page.get_by_text(name, exact=True))
+        def knob(w, name): return slider(w, name).locator('.noUi-handle')
+        def widget(words): return page.locator('.jp-Cell-outputArea', has=page.get_by_text(words, exact=True))
+        names = 'save view','softness','smoothed','per class','undo'
+        inspector,cloud_lab,losses,advisor,helper = map(widget, names)
         if PICTURES:
             expect(inspector.locator('.irm-view')).to_contain_text('± ') # the maps are there
             inspector.screenshot(path=ROOT/'nbs'/'images'/'inspector.png')
-        for what,value in {'sky':'any sky', 'show':'all samples'}.items(): inspector.get_by_label(what, exact=True).select_option(value) # networks as small as these may all say the same
+        for what,value in {'clouds':'cloudy or clear', 'show':'all samples'}.items(): # networks as small as these may all say the same
+            inspector.get_by_label(what, exact=True).select_option(value)
         title = inspector.locator('.irm-view b').first # read by `text_content`: a cell out of sight has no inner text
         expect(inspector.get_by_text(re.compile('^1 of (30|120)$'))).to_be_visible()
         settled(page)
@@ -149,20 +153,24 @@ def test_inspector_answers(lab, lab_root, chromium):
         inspector.get_by_role('button', name='save view').click()
         expect(inspector.get_by_text('written: views')).to_be_visible()
         assert [p.read_bytes()[:8] for p in (folder/'views').iterdir()] == [b'\x89PNG\r\n\x1a\n']
-        assert inspector.locator('.irm-view').bounding_box()['width'] <= 1000 and len({round(i.bounding_box()['y']) for i in inspector.locator('.irm-view img').all()}) == 1 # all tiles in one row at 1280 px
+        assert inspector.locator('.irm-view').bounding_box()['width'] <= 1000
+        heights = {round(i.bounding_box()['y']) for i in inspector.locator('.irm-view img').all()}
+        assert len(heights) == 1 # all tiles in one row at 1280 px
         expect(inspector.locator('.irm-view')).to_contain_text('± ')
         ARTEFACTS.mkdir(exist_ok=True)
         inspector.screenshot(path=ARTEFACTS/'inspector.png')
 
-        knob(sky, 'cover').press('End')
-        expect(sky.locator('.irm-view')).to_contain_text('cover 1.00')
-        at,track = knob(sky, 'content').bounding_box(),sky.locator('.widget-slider', has=page.get_by_text('content', exact=True)).locator('.noUi-base').bounding_box()
-        page.mouse.move(at['x'] + at['width']/2, at['y'] + at['height']/2)
+        knob(cloud_lab, 'cover').press('End')
+        expect(cloud_lab.locator('.irm-view')).to_contain_text('cover 1.00')
+        at = knob(cloud_lab, 'content').bounding_box()
+        track = slider(cloud_lab, 'content').locator('.noUi-base').bounding_box()
+        middle = at['y'] + at['height']/2
+        page.mouse.move(at['x'] + at['width']/2, middle)
         page.mouse.down()
-        page.mouse.move(track['x'] + track['width']/2, at['y'] + at['height']/2, steps=4)
-        page.mouse.move(track['x'] - 5, at['y'] + at['height']/2, steps=4)
+        page.mouse.move(track['x'] + track['width']/2, middle, steps=4)
+        page.mouse.move(track['x'] - 5, middle, steps=4)
         page.mouse.up()
-        expect(sky.locator('.irm-view')).to_contain_text('clear under this sky')
+        expect(cloud_lab.locator('.irm-view')).to_contain_text('not under cloud')
 
         losses.get_by_role('button', name='KL').click()
         expect(losses.locator('.irm-charts')).to_contain_text('KL from the teacher')
@@ -176,10 +184,11 @@ def test_inspector_answers(lab, lab_root, chromium):
         helper.get_by_role('button', name='Harbor').click()
         expect(title).not_to_have_text(first)
         assert f'{first},Harbor' in (folder/'labels_by_hand.csv').read_text(encoding='utf-8').splitlines()
-        for name,w in dict(cloud_lab=sky, losses=losses, advisor=advisor, labels=helper).items(): w.screenshot(path=ARTEFACTS/f'{name}.png')
+        widgets = dict(cloud_lab=cloud_lab, losses=losses, advisor=advisor, labels=helper)
+        for name,w in widgets.items(): w.screenshot(path=ARTEFACTS/f'{name}.png')
         assert page.evaluate('() => window.kernelErrors') == []
-        assert page.evaluate(EXECUTE, "inspector.jury.probes['target'] = None") == 'ok' # and if there were one, it would be heard
+        assert page.evaluate(EXECUTE, "inspector.ensemble.probes['target'] = None") == 'ok' # and if there were one, it would be heard
         inspector.get_by_role('button', name='▶').click()
         page.wait_for_function('() => window.kernelErrors.length')
-        assert 'AttributeError' in page.evaluate('() => window.kernelErrors')[0]
+        assert 'OptionError' in page.evaluate('() => window.kernelErrors')[0]
     finally: page.close()
