@@ -101,7 +101,7 @@ def scalars(v):
     "Other values of the same kind"
     if isinstance(v, bool): return [not v]
     if isinstance(v, (int, float)): return [v + 1]
-    if isinstance(v, str): return [WORDS[v]]*(v in WORDS) + [f'{v} other']*(v != 'googlenet')
+    if isinstance(v, str): return [w for w in (WORDS.get(v), f'{v} other') if w and w != 'googlenet other']
     if isinstance(v, torch.Tensor): return [v + 1e-3, v.to(torch.float64), v[:1]]
     if isinstance(v, np.ndarray): return [~v, v[:1]] if v.dtype == bool else [v + 1, v[:1], v.astype(np.float32)]
     if isinstance(v, range): return [range(v.stop + 1), range(1, v.stop)]
