@@ -119,7 +119,7 @@ def parts(v):
 def others(v):
     "Things of the library with something else in them"
     if isinstance(v, LocalFile): return [LocalFile(__file__)]
-    if isinstance(v, Weights): return [replace(v, **c) for c in (dict(file=LocalFile(__file__)), dict(layout='IMAGENET'))]
+    if isinstance(v, Weights): return [Weights(LocalFile(__file__), v.layout), Weights(v.file, 'IMAGENET')]
     if isinstance(v, Architecture): return [Architecture('resnet50')]
     if isinstance(v, Compute): return [Compute('cpu', 'bf16')]
     if isinstance(v, Regulation): return [REGULATIONS['none'], REGULATIONS['sample'], surer(1.), surer(2.)]
