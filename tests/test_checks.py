@@ -157,6 +157,18 @@ def test_large_notebook(tree):
     write_nb(tree/'nbs'/'analysis'/'01_big.ipynb', [new_code_cell('x', outputs=[new_output('stream', text='0'*3_100_000)])])
     expect(check.size(tree), 'nbs/analysis/01_big.ipynb is 3.1 MB', 'lower dpi')
 
+@pytest.mark.parametrize('more, said', [
+    ('\\n'.join(f'x{i} = {i}' for i in range(30)), 'an exported cell of 31 lines'),
+    (f'x = \'{"0"*115}\'', 'an exported line of 121 columns')])
+def test_large_cell(tree, more, said):
+    assert not check.cells(tree)
+    edit(tree/'nbs'/'00_core.ipynb', 'return 2*x', f'return 2*x\\n\\n{more}')
+    expect(check.cells(tree), 'nbs/00_core.ipynb', said)
+
+def test_cells_that_are_not_exported_may_be_longer(tree):
+    edit(tree/'nbs'/'00_core.ipynb', 'double(2)', '\\n'.join(['double(2)']*40 + ['"' + '0'*130 + '"']).replace('"', '\\"'))
+    assert not check.cells(tree)
+
 @pytest.mark.parametrize('text', ['/home/ada/data/x.tif', '/Users/ada/x', r'C:\\Users\\ada', '{root}/nbs'])
 def test_paths_of_one_machine(tree, text):
     edit(tree/'nbs'/'00_core.ipynb', 'One function.', text.replace('{root}', str(tree)).replace('\\', '\\\\'))

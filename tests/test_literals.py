@@ -17,12 +17,26 @@ ROOMS = {
     'world': WANTED,
     'methods.optical': WANTED,
     'methods.sar': WANTED,
-    'methods.translate': ('optical','opt','sar'),
     'models': ('resnet50','googlenet'), # the backbones
     'transfer': ('resnet50','googlenet'), # `Config`, below
 }
 ONLY_IN = {'transfer': ('Config',)} # of which definitions alone
-NOT_YET = {} # module -> {literal: how often}: rooms that are still to be cleaned; a number here only falls
+OTHER_MEANING = { # module -> {literal: how often}
+    'cli': {'both':1}, # two flags
+    'comparisons': {'both':1}, # two axes of a plot
+    'plots': {'both':2}, # two quantities
+    'methods.fusion': {'both':1}, # in the names of seeds, since version 0.1
+    'raster': {'[:3]':1}, # the colours of a palette, without its opacity
+}
+NOT_YET = { # the same, of rooms that are still to be cleaned: a number here only falls
+    'describe': {'optical':3, 'sar':5, '[:3]':3},
+    'diagrams': {'optical':20},
+    'domains': {'opt':1, 'sar':1},
+    'experiments': {'opt':1},
+    'figures': {'optical':1, 'opt':1},
+    'methods.translate': {'optical':1},
+    'raster': {'sar':2},
+}
 
 def modules(): return {'.'.join(p.relative_to(LIB).with_suffix('').parts): p for p in sorted(LIB.rglob('*.py'))
                        if p.name not in ('__init__.py','_modidx.py') and 'data' not in p.relative_to(LIB).parts}
@@ -70,8 +84,11 @@ def found(text): # -> [(literal, line)] without comments and docstrings
     for i,t in enumerate(tokens):
         if t.type == tokenize.STRING and t.start not in said and (word := word_of(t.string)) in WORDS: out.append((word, t.start[0]))
         if t.string == '6' and t.start in counts: out.append(('6', t.start[0]))
-        if [k.string for k in tokens[i:i+4]] == ['[',':','3',']']: out.append(('[:3]', t.start[0]))
+        if first_three(tokens, i): out.append(('[:3]', t.start[0]))
     return out
+
+def first_three(tokens, i): # of an array; what a call returned is none
+    return [k.string for k in tokens[i:i+4]] == ['[',':','3',']'] and tokens[i-1].string != ')'
 
 def word_of(string):
     try: return ast.literal_eval(string)
@@ -83,14 +100,11 @@ def inside(text, line, names): # in one of these definitions?
 def table(): # module -> Counter of literals
     return {m:Counter(w for w,_ in found(p.read_text(encoding='utf-8'))) for m,p in modules().items()}
 
-def offenders(): # -> [(module, literal, line)]
-    out = []
-    for m,p in modules().items():
-        text = p.read_text(encoding='utf-8')
-        for word,line in found(text):
-            allowed = word in ROOMS.get(m, ()) and (m not in ONLY_IN or inside(text, line, ONLY_IN[m]))
-            if not allowed: out.append((m, word, line))
-    return out
+def offenders(module): # -> [(literal, line)]
+    text = modules()[module].read_text(encoding='utf-8')
+    def allowed(word, line):
+        return word in ROOMS.get(module, ()) and (module not in ONLY_IN or inside(text, line, ONLY_IN[module]))
+    return [(word, line) for word,line in found(text) if not allowed(word, line)]
 
 def as_text(counts): # a markdown table by room
     rows = [f'| {m} | ' + ' | '.join(str(c[w] or '') for w in WANTED) + ' |' for m,c in counts.items() if c]
@@ -98,12 +112,14 @@ def as_text(counts): # a markdown table by room
 
 @pytest.mark.parametrize('module', modules())
 def test_literals_stand_where_they_belong(module):
-    here = [(w, line) for m,w,line in offenders() if m == module]
-    known = NOT_YET.get(module, {})
-    too_many = [(w, line) for w,line in here if Counter(w for w,_ in here)[w] > known.get(w, 0)]
-    assert not too_many, f'{module}: ' + ', '.join(f'{w} in line {line}' for w,line in too_many)
-    fewer = {w:n for w,n in known.items() if Counter(w for w,_ in here)[w] < n}
-    assert not fewer, f'{module} has fewer of {", ".join(fewer)} by now: lower NOT_YET in tests/test_literals.py'
+    here = offenders(module)
+    counts = Counter(w for w,_ in here)
+    known = Counter(OTHER_MEANING.get(module, {})) + Counter(NOT_YET.get(module, {}))
+    too_many = [f'{w} in line {line}' for w,line in here if counts[w] > known[w]]
+    assert not too_many, f'{module} says {", ".join(too_many)}: ask the set, the predictor or the configuration'
+    assert counts == known, f'{module} has fewer by now: write {dict(counts)} in tests/test_literals.py'
+
+def test_the_lists_are_of_rooms_that_there_are(): assert {*ROOMS, *OTHER_MEANING, *NOT_YET} <= {*modules()}
 
 SAMPLE = '''"optical"
 def f(in_channels=6, epochs=6):
@@ -113,11 +129,12 @@ def f(in_channels=6, epochs=6):
     class C:
         """both"""
         arch = "resnet50"
-    return f"{g('both')} optical", 6, "an optical image", new_model('googlenet', 2, 6), m[:,:3], torch.zeros(1, 6, 8, 8)
+    print(g()[:3])
+    return f"{g('both')} optical", 6, "an optical image", new_model('googlenet', 2, 6), m[:3], torch.zeros(1, 6, 8, 8)
 '''
 
 def test_what_is_found():
-    assert sorted(found(SAMPLE)) == sorted([('6',2), ('opt',4), ('6',5), ('[:3]',5), ('resnet50',8), ('googlenet',9), ('6',9), ('6',9)])
+    assert sorted(found(SAMPLE)) == sorted([('6',2), ('opt',4), ('6',5), ('[:3]',5), ('resnet50',8), ('googlenet',10), ('6',10), ('[:3]',10), ('6',10)])
 
 def test_a_definition_alone_may_say_it():
     text = 'class Config:\n    a = "resnet50"\nb = "resnet50"\n'
@@ -125,4 +142,5 @@ def test_a_definition_alone_may_say_it():
 
 if __name__ == '__main__':
     print(as_text(table()))
-    for m,w,line in offenders(): print(f'irm_nb/{m.replace(".", "/")}.py:{line}: {w}')
+    for m in modules():
+        for w,line in offenders(m): print(f'irm_nb/{m.replace(".", "/")}.py:{line}: {w}')

@@ -240,5 +240,5 @@ def test_modalities_are_of_one_grid(three):
     with pytest.raises(PairError): replace(three, modalities={})
     with pytest.raises(OptionError): three.with_modality('labels', three['dem'])
     with pytest.raises(OptionError): three.select('thermal')
-    pairs = PairedScenes(three.opt, three.sar, three.labels, three.classes, three.ids)
+    pairs = PairedScenes(three.opt, three.sar, three.labels, three.classes, three.ids, groups=three.groups)
     assert pairs.fingerprint == three.select('opt','sar').fingerprint

@@ -101,7 +101,7 @@ def scalars(v):
     "Other values of the same kind"
     if isinstance(v, bool): return [not v]
     if isinstance(v, (int, float)): return [v + 1]
-    if isinstance(v, str): return [WORDS[v]]*(v in WORDS) + [f'{v} other']*(v != 'googlenet')
+    if isinstance(v, str): return [w for w in (WORDS.get(v), f'{v} other') if w and w != 'googlenet other']
     if isinstance(v, torch.Tensor): return [v + 1e-3, v.to(torch.float64), v[:1]]
     if isinstance(v, np.ndarray): return [~v, v[:1]] if v.dtype == bool else [v + 1, v[:1], v.astype(np.float32)]
     if isinstance(v, range): return [range(v.stop + 1), range(1, v.stop)]
@@ -119,7 +119,7 @@ def parts(v):
 def others(v):
     "Things of the library with something else in them"
     if isinstance(v, LocalFile): return [LocalFile(__file__)]
-    if isinstance(v, Weights): return [replace(v, **c) for c in (dict(file=LocalFile(__file__)), dict(layout='IMAGENET'))]
+    if isinstance(v, Weights): return [Weights(LocalFile(__file__), v.layout), Weights(v.file, 'IMAGENET')]
     if isinstance(v, Architecture): return [Architecture('resnet50')]
     if isinstance(v, Compute): return [Compute('cpu', 'bf16')]
     if isinstance(v, Regulation): return [REGULATIONS['none'], REGULATIONS['sample'], surer(1.), surer(2.)]

@@ -9,6 +9,8 @@ import make_readme, run_notebook
 ROOT = Path(__file__).resolve().parent.parent
 CONDA_NAMES = {'torch': 'pytorch'} # where conda-forge's name differs from PyPI's
 MAX_MB = 3
+MAX_LINES = 30 # of an exported cell, blank ones left out
+MAX_COLUMNS = 120
 _skip = ('.ipynb_checkpoints', '__pycache__')
 
 def notebooks(root): return sorted(p for p in Path(root, 'nbs').rglob('*.ipynb') if not any(s in p.parts for s in _skip))
@@ -123,12 +125,32 @@ def paths(root=ROOT):
             bad.append(f'{p.relative_to(root).as_posix()}:{line} names {m[0]!r}, a place on one machine. Use store_home(), data_home() or a relative path, and run the cell again.')
     return bad
 
+def _exported(nb): # sources of the cells that a module is made of
+    codes = (''.join(c['source']) for c in nb['cells'] if c['cell_type'] == 'code')
+    return [c for c in codes if re.search(r'^#\|\s*export', c, re.M)]
+
+def _too_large(source): # -> what is wrong with it
+    lines = [l for l in source.splitlines() if l.strip() and not l.startswith('#|')]
+    wide = [l for l in lines if len(l) > MAX_COLUMNS]
+    if len(lines) > MAX_LINES: yield f'an exported cell of {len(lines)} lines; the limit is {MAX_LINES}', lines[0]
+    if wide: yield f'an exported line of {len(wide[0])} columns; the limit is {MAX_COLUMNS}', wide[0]
+
+def cells(root=ROOT):
+    "No exported cell is longer or wider than a reader takes in"
+    bad = []
+    for p in notebooks(root):
+        for source in _exported(json.loads(p.read_text(encoding='utf-8'))):
+            for what,line in _too_large(source):
+                do = 'Ask what its second idea is, and give each a cell or a line of its own.'
+                bad.append(f'{p.relative_to(root).as_posix()} has {what}. {do}\n    {line.strip()[:100]}')
+    return bad
+
 def style(root=ROOT):
     "ruff, by the rules chosen in ruff.toml"
     done = subprocess.run([sys.executable, '-m', 'ruff', 'check', '--quiet', '--no-cache', '--output-format', 'concise', 'nbs', 'irm_nb', 'tools', 'tests'], cwd=root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     return [l for l in done.stdout.splitlines() if l.strip()] if done.returncode else []
 
-CHECKS = {f.__name__: f for f in (in_step, environment, readme, widgets, size, paths, style)}
+CHECKS = {f.__name__: f for f in (in_step, environment, readme, widgets, size, paths, cells, style)}
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, epilog='\n'.join(f'{n:12} {f.__doc__}' for n,f in CHECKS.items()), formatter_class=argparse.RawDescriptionHelpFormatter)
