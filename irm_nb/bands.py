@@ -16,6 +16,7 @@ import numpy as np
 from .core import *
 from .raster import *
 from .describe import band_name, describe, s2_band, _name_order, _radar_scale
+from .scenes import Input
 from .images import CROSSED, RGB, _polarisation, _unnamed
 from .grids import *
 from .grids import _placed
@@ -179,6 +180,9 @@ class Optical:
     white: float = 255. # stored number of white: 255 or 1 in pictures, 10000 or what the file says in reflectance
     fills: dict = field(default_factory=dict, compare=False) # {path: what is data}
     names: tuple = RGB # of the bands
+    @property
+    def input(self): # as it is kept
+        return Input('optical', self.names, 'rgb8' if self.units == 'optical8' else 'reflectance')
     def scale(self, x): # as stored [...,C,H,W] -> uint8, or uint16 reflectance·10⁴; 0 where all bands are 0 or NaN
         if self.units == 'optical8':
             if x.dtype == np.uint8: return x
@@ -196,7 +200,7 @@ def _fits(d, kind):
     "Whether the numbers that were described as a kind can be of it"
     lo,hi = d.range
     whole = 'int' in d.dtype
-    if kind.startswith('sar') and d.scale:
+    if kind in SAR_KINDS and d.scale:
         lo = (lo + d.offset)/d.scale
         hi = (hi + d.offset)/d.scale
         whole = False
@@ -305,6 +309,9 @@ class Radar:
     told: bool = field(default=True, compare=False) # whether the caller says which polarisation is which
     named: bool = field(default=False, compare=False) # whether the bands' names do
     fills: dict = field(default_factory=dict, compare=False) # {path: what is data}
+    @property
+    def input(self): # as it is kept
+        return Input('radar', self.pols, 'stretch8' if self.units == 'stretch8' else 'dB')
 
 # %% ../nbs/47_bands.ipynb #fc2b419c
 def _sar_file(path, pols):
@@ -394,6 +401,7 @@ class Heights:
     files: list # one of (path, band number)
     fills: dict = field(default_factory=dict, compare=False) # {path: what is data}
     units = 'm'
+    input = Input('height', ('elevation',), 'm')
 
 def heights(path, # GeoTIFF of one band, in m
             nodata=None # the number that means no data, or False where everything is data; None goes by the file

@@ -19,7 +19,6 @@ from fastcore.basics import patch
 from safetensors import safe_open
 
 import irm_nb
-from . import datasets
 from .core import *
 from .domains import *
 from .methods.all import METHODS
@@ -27,6 +26,7 @@ from .methods.translate import image_net, patch_critic
 from .metrics import scores_by
 from .models import backbone, load_weights, new_model
 from .scenes import *
+from .sheets import split_list
 from .store import Store, notes_of
 from .tasks import Task
 from .transfer import ROLES, Config, Predictor, cached_logits, check_task, read_weights
@@ -92,7 +92,7 @@ def _clouded(target, samples, scenario):
 def _sides(c:Cell): # training and test side
     pairs = _clouded(c.target, c.samples, c.cloud_scenario)
     kind,_,file = c.split.partition(':')
-    if kind == 'list': return datasets.split_list(pairs, as_path(file))
+    if kind == 'list': return split_list(pairs, as_path(file))
     train,test = (1, 1) if made_on_the_spot('target', c.target) else (20, 5)
     return pairs.split(kind, seed=c.seed, min_train=c.min_train or train, min_test=c.min_test or test)
 

@@ -36,7 +36,7 @@ from pathlib import Path
 # %% ../nbs/37_cli.ipynb #4e2ab838
 DEFAULT_ROWS = ('Finetune (Opt only)','SL','KDHN','without IRM','Ours','sample level')
 COMMANDS = dict(
-    train='irm_nb.experiments', grid='irm_nb.experiments', predict='irm_nb.explain', describe='irm_nb.raster',
+    train='irm_nb.experiments', grid='irm_nb.experiments', predict='irm_nb.explain', describe='irm_nb.describe',
     store='irm_nb.store', bench='irm_nb.bench') # and what each imports
 GRID_NAMES = ('demo','standin','paper','content','budgets','repeats','choices')
 
@@ -70,8 +70,9 @@ DATA = '''data, a name with its folder after a colon and options after a questio
   saved:DIR                a set that was saved, with Scenes.save
   scenes:DIR?size=64       DIR/CLASS/IMAGE: cloud-free optical scenes (png, jpg, tif), a source
   pairs:DIR?size=64&…      DIR/opt/CLASS/NAME and DIR/sar/CLASS/NAME: pairs of equal names, a target; opt= and sar= name
-                           other folders, pols= the radar bands, groups= a pattern of the scene's name, opt_units=,
-                           sar_units= and offset= what files don't say
+                           other folders, bands=R,G,B,NIR and pols=VV,VH the bands, more=dem:height,up:radar folders of
+                           further modalities, groups= a pattern of the scene's name, opt_units=, sar_units= and
+                           offset= what files don't say
   aid, resisc45:DIR, scenes9, sen12ms_cloud:DIR, hunan_cloud:DIR'''
 
 OUT = '''--out receives:
@@ -620,10 +621,10 @@ def predict(args):
 def describe(args): # -> exit code
     "`irm_run describe`"
     from irm_nb.core import IrmError
-    from irm_nb import raster
+    from irm_nb.describe import describe as look_at
     found = []
     for f in args.files:
-        try: found.append(raster.describe(f))
+        try: found.append(look_at(f))
         except IrmError as e: _last_words(f'irm_run describe: {_one_line(e)}', 2)
     if args.json: print(json.dumps([_as_json(d) for d in found], indent=1))
     else:

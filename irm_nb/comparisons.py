@@ -250,7 +250,7 @@ def content_figure(results, # table: method, seed, content (0-1), and the score
     return fig
 
 # %% ../nbs/35_comparisons.ipynb #00fb7e05
-def _audit_marks(ax, f): # what tables.audit gave
+def _audit_marks(ax, f): # what audit.audit gave
     outside = f.finding.str.contains('OA against AA')
     bad = f.finding != ''
     kinds = [(~bad, 'can hold', dict(marker='o', s=14, c=GREY, linewidth=0)),
@@ -267,12 +267,12 @@ def _name_mark(ax, row, outside):
 
 # %% ../nbs/35_comparisons.ipynb #3b9cf512
 @styled
-def audit_figure(audits:dict # {title: what tables.audit gave}
+def audit_figure(audits:dict # {title: what audit.audit gave}
                 ) -> Figure:
     "OA against AA of every row, in the band that the class shares allow"
     for k,f in audits.items():
         if 'shares' not in f.attrs:
-            raise OptionError(f'audits[{k!r}]', 'a frame without shares', 'what tables.audit returns',
+            raise OptionError(f'audits[{k!r}]', 'a frame without shares', 'what audit.audit returns',
                               'Pass it as it is; concatenating or reading it back drops its attributes.')
     cols = len(audits) if len(audits) < 4 else 2
     rows = -(-len(audits)//cols)

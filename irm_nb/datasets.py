@@ -13,8 +13,6 @@ import re
 from dataclasses import replace
 
 import numpy as np
-import torch
-from fastcore.basics import patch
 from .core import *
 from .raster import *
 from .describe import s2_band
@@ -90,48 +88,6 @@ def aid(path, # the folder AID, or the one it lies in
        ) -> Scenes: # with `skipped` and `report`
     "AID, decoded once"
     return _published(AID, path, size, classes, draft, on_bad, cache, n_workers, progress)
-
-# %% ../nbs/45_datasets.ipynb #f24130ba
-_RANGES = dict(dB=(-28,0), stretch8=(0,255))
-
-def _visible(m, x):
-    "One image [C,H,W] of an optical modality for the screen [H,W,3]; its first band in grey where it has no colours"
-    known = [s2_band(b) for b in m.bands]
-    at = [known.index(b) for b in map(s2_band, RGB)] if {*map(s2_band, RGB)} <= {*known} else [0]*3
-    return m.input.channels(torch.from_numpy(x[None].astype(np.float32)))[0][at].permute(1,2,0).numpy()
-
-def _views(s, i):
-    "[(title, image, colour range)] of sample i"
-    out = []
-    for name,m in s.modalities.items():
-        if m.sensor == 'optical':
-            out.append(('optical' if name == OPT else name, _visible(m, m.values[i]), (0,1)))
-            if m.clear is not None: out.append(('clear', _visible(m, m.clear[i]), (0,1)))
-        else:
-            unit = '8 bits' if m.units == 'stretch8' else m.units
-            out += [(f'{b}, {unit}', np.float32(x), _RANGES.get(m.units, (None,None))) for b,
-                x in zip(m.bands, m.values[i])]
-        if m.clouded and s.alpha is not None: out.append(('opacity', s.alpha[i], (0,255)))
-    return out
-
-# %% ../nbs/45_datasets.ipynb #930f454d
-@patch
-def plot(self:Scenes, idx=0, # index of a sample, or several
-         side=1.3): # inches of an image
-    "Samples as they are in the set, a row each"
-    from matplotlib import pyplot as plt
-    rows = [(i, _views(self, i)) for i in np.atleast_1d(idx)]
-    n = len(rows[0][1])
-    fig,axs = plt.subplots(len(rows), n, figsize=(side*n + 0.4, side*len(rows) + 0.3), squeeze=False, dpi=75)
-    for r,(i,views) in enumerate(rows):
-        for a,(title,x,(lo,hi)) in zip(axs[r], views):
-            a.imshow(x, cmap='gray', vmin=lo, vmax=hi)
-            a.set(xticks=[], yticks=[])
-            if r == 0: a.set_title(title, fontsize=8)
-        axs[r,0].set_ylabel(self.classes[self.labels[i]] if self.labels[i] >= 0 else 'unlabelled', fontsize=8)
-    fig.tight_layout(pad=0.4)
-    plt.close(fig)
-    return fig
 
 # %% ../nbs/45_datasets.ipynb #a489d280
 _PAPER = ('Wang et al., Enhancing scene classification in cloudy image scenarios: a multi-modality collaborative '
@@ -378,6 +334,11 @@ def _without_effect(root, **args):
             raise OptionError(k, repr(v), f'nothing, since {root} holds class folders with clouds in their pixels',
                               f'Leave out {k}=.')
 
+def _numbers_of(classes):
+    "Places in `IGBP_SIMPLE` of the classes that are asked for"
+    names = list(IGBP_SIMPLE)
+    return [names.index(c) for c in _choose('classes', dict.fromkeys(names), classes)]
+
 def _from_patches(name, root, kinds, only, limit, cache, on_bad, options, build):
     "A set made of patches by `build(files, twice)`, from where it is kept; and the number of patches"
     every,twice = _patches(root, kinds)
@@ -385,6 +346,16 @@ def _from_patches(name, root, kinds, only, limit, cache, on_bad, options, build)
     listed = {f'{n}_{k}':p for n,f in files.items() for k,p in f.items()}
     p,bad,total = _kept(name, listed, dict(options, twice=sorted(twice)), cache, on_bad, lambda: build(files, twice))
     return p.noted(skipped=_left_out(root, bad, total)),len(files)
+
+# %% ../nbs/45_datasets.ipynb #44e0bf0f
+def _stand_in(root, spec, asked, args, how): # asked: only, limit, cache, on_bad
+    "Pairs of SEN12MS, clear or under clouds"
+    def build(files, twice): return _sen12ms(root, files, twice, on_bad=asked[-1], args=args, **how)
+    p,n = _from_patches('SEN12MS', root, ('s1','s2','lc'), *asked, how, build)
+    if spec is not None: p = p.with_clouds(spec)
+    labels = 'labels are simplified IGBP, a stand-in for the private ones of the paper.'
+    note = f'{n:,} of {SEN12MS.counts["s2"]:,} patches; {labels}'
+    return _said(p, Copy('SEN12MS', dict(zip(p.classes, p.counts.tolist())), {}, note))
 
 # %% ../nbs/45_datasets.ipynb #5ad0b011
 def sen12ms_cloud(root, # folder of SEN12MS, or of the paper's class folders `opt` and `sar`
@@ -409,21 +380,13 @@ def sen12ms_cloud(root, # folder of SEN12MS, or of the paper's class folders `op
     purity = check_real('purity', purity, above=0, most=1)
     if per_class is not None: check_whole('per_class', per_class, 1)
     spec = _cloud_spec(clouds, bank)
+    how = dict(per_class=per_class, purity=purity, seed=seed)
     if (root/'opt').is_dir() and (root/'sar').is_dir():
-        _without_effect(root, per_class=per_class, purity=purity, clouds=clouds, bank=bank, seed=seed, cache=cache,
-                        only=only, limit=limit)
+        _without_effect(root, clouds=clouds, bank=bank, cache=cache, only=only, limit=limit, **how)
         return _from_paper(PAPER_SEN12MS_CLOUD, root, size=_check_size(size), classes=classes, on_bad=on_bad,
                            n_workers=n_workers, progress=progress, bands=bands)
-    names = _choose('classes', dict.fromkeys(IGBP_SIMPLE), classes)
-    how = dict(size=_check_size(size, 256), per_class=per_class, purity=purity, seed=seed, bands=bands,
-               wanted=[list(IGBP_SIMPLE).index(c) for c in names])
-    def build(files, twice): return _sen12ms(root, files, twice, on_bad=on_bad, args=(n_workers, progress), **how)
-    p,n = _from_patches('SEN12MS', root, ('s1','s2','lc'), only, limit, cache, on_bad, how, build)
-    if spec is not None: p = p.with_clouds(spec)
-    note = (f'{n:,} of {SEN12MS.counts["s2"]:,} patches; labels are simplified IGBP, a stand-in for the private '
-    f'ones of '
-            'the paper.')
-    return _said(p, Copy('SEN12MS', dict(zip(p.classes, p.counts.tolist())), {}, note))
+    how |= dict(size=_check_size(size, 256), bands=bands, wanted=_numbers_of(classes))
+    return _stand_in(root, spec, (only, limit, cache, on_bad), (n_workers, progress), how)
 
 # %% ../nbs/45_datasets.ipynb #8615d454
 SEN12MS_CR = DataSheet('SEN12MS-CR',

@@ -37,7 +37,7 @@ def s2_band(name):
     return _SAME.get(name, name)
 
 # %% ../nbs/41_describe.ipynb #f6b414f6
-_SENSOR = dict(sar=set('s1 s1a s1b s1c sar vv vh hh hv grd sentinel1 sigma0 gamma0'.split()),
+_SENSOR = dict(radar=set('s1 s1a s1b s1c sar vv vh hh hv grd sentinel1 sigma0 gamma0'.split()),
                optical=set('s2 s2a s2b s2c opt optical rgb bgr tci sentinel2 l1c l2a'.split()))
 _MASK = set('mask clm msk cloudmask'.split())
 _PROB = set('clp cldprb prob probability'.split())
@@ -125,8 +125,9 @@ class _Look:
         self.real = 'float' in self.dtype or self.scaling not in (None, (1.,0.))
         self.s2 = bool(self.names) and all(re.fullmatch(r'B\d\w', n) for n in self.names)
         self.pols = [i for i,n in enumerate(self.names or ()) if n in POLARISATIONS]
-        self.sensor = 'sar' if self.pols else _sensor(self.words)
-        if self.s2: self.sensor = 'optical'
+        named = None if self.s2 or self.pols else _sensor(self.words)
+        self.optical = self.s2 or named == 'optical'
+        self.radar = not self.s2 and bool(self.pols) or named == 'radar'
         self.bands = self.pols or list(range(self.count)) # those with a signal
     def says(self, vocabulary): return any(vocabulary & w for w in self.words)
 
@@ -154,7 +155,7 @@ def _is_grd(l):
     top = f'whole numbers up to {l.high.max():.0f}'
     if l.gcps and not l.grid:
         return 'sar_grd', f'{top}, and {l.gcps} ground control points in place of a grid: a GRD product as delivered'
-    if l.sensor == 'sar' and l.high.max() > 255:
+    if l.radar and l.high.max() > 255:
         return 'sar_grd', f'the name says SAR, and {top} are amplitudes before calibration'
 
 # %% ../nbs/41_describe.ipynb #5f982f0e
@@ -178,7 +179,7 @@ def _coherent(x, valid): # [K,h,w] each
     return np.corrcoef(pairs)[0,1] < -.05
 
 def _is_classes(l):
-    if l.count == 3 or not l.whole or l.sensor == 'sar' or np.abs(l.all).max() > 2**31: return
+    if l.count == 3 or not l.whole or l.radar or np.abs(l.all).max() > 2**31: return
     v = np.unique(l.all).astype(int).tolist()
     if l.count == 1:
         single = len(v) == 1 and v[0] in (0,1,100,255) and l.says(_MASK)
@@ -194,23 +195,22 @@ def _is_backscatter(l):
     low,mid,high = (q[l.bands[:2]] for q in (l.low, l.mid, l.high))
     if mid.max() < 0 and low.min() > -80 and high.max() < 40:
         return 'sar_db', f'mostly negative numbers ({low.min():.1f}…{high.max():.1f}), the range of backscatter in dB'
-    if low.min() < -.05 or l.sensor == 'optical': return
-    sar = l.sensor == 'sar'
-    if sar and l.said == 'amplitude' and 0 < mid.max() < 5:
+    if low.min() < -.05 or l.optical: return
+    if l.radar and l.said == 'amplitude' and 0 < mid.max() < 5:
         return 'sar_amplitude', f'the name says amplitude, and the numbers are small (median {mid.max():.2g})'
     pair = l.count == 2 and (high > 2.2*mid).all() and mid.max() > 2.8*mid.min()
-    if 0 < mid.max() < 1 and (sar or pair):
+    if 0 < mid.max() < 1 and (l.radar or pair):
         medians = ', '.join(f'{m:.2g}' for m in mid)
         return 'sar_linear', f'small positive numbers (median {medians}), as of backscatter that is power'
-    if sar and high.max() > 255:
+    if l.radar and high.max() > 255:
         return 'sar_grd', f'the name says SAR, and numbers up to {high.max():.0f} are amplitudes before calibration'
 
 # %% ../nbs/41_describe.ipynb #7d1f4d1a
 def _is_8bit(l):
     if l.dtype == 'uint8':
-        if l.sensor == 'sar': return 'sar_stretch8', 'the name says SAR, and the numbers are 8-bit'
+        if l.radar: return 'sar_stretch8', 'the name says SAR, and the numbers are 8-bit'
         if l.count > 2 and (l.all != l.all[:1]).any(): return 'optical8', f'{l.count} bands of 8 bits'
-        if l.sensor == 'optical': return 'optical8', 'the name says optical, and the numbers are 8-bit'
+        if l.optical: return 'optical8', 'the name says optical, and the numbers are 8-bit'
         return
     if l.count not in (3,4) or l.s2 or l.all.min() < 0: return
     top = l.all.max()

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['CLOUD_SCENARIOS', 'SOURCES', 'TARGETS', 'EXTENSIONS', 'TRAININGS', 'as_value', 'named_values', 'read_scenario',
            'Domain', 'source', 'target', 'remembered', 'forget', 'scene_pattern', 'in_data_home', 'optical_bands',
-           'known_domains', 'read_domain', 'made_on_the_spot', 'load_domain', 'open_pairs', 'extend', 'cloud_textures',
-           'cloud_spec', 'read_choices', 'configure', 'plain_choices']
+           'further_modalities', 'known_domains', 'read_domain', 'made_on_the_spot', 'load_domain', 'open_pairs',
+           'extend', 'cloud_textures', 'cloud_spec', 'read_choices', 'configure', 'plain_choices']
 
 # %% ../nbs/28_domains.ipynb #1ceaf391
 import functools, importlib.machinery, importlib.util, inspect, re, sys
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import datasets, world
+from . import datasets, folders, world
 from .clouds import *
 from .core import *
 from .irm import REGULATIONS
@@ -173,7 +173,7 @@ def _aid(folder=None, size:int=64):
 def _resisc45(folder, size:int=64): return datasets.resisc45(folder, size, progress=False)
 
 @source('scenes')
-def _scenes(folder, size:int=64): return datasets.scene_folder(folder, size=size, progress=False)
+def _scenes(folder, size:int=64): return folders.scene_folder(folder, size=size, progress=False)
 
 @source('saved')
 @target('saved')
@@ -181,8 +181,9 @@ def _saved(folder): return Scenes.load(folder)
 
 # %% ../nbs/28_domains.ipynb #b2e8f4ed
 def optical_bands(text) -> tuple: # names
-    "Bands by their names, as in R,G,B,NIR, or by their letters, as in RGBN"
+    "Bands by their names, as in R,G,B,NIR, or by their letters, as in RGBN; or all"
     letters = dict(R='R', G='G', B='B', N='NIR')
+    if text == 'all': return text
     return tuple(letters[c] for c in text) if set(text) <= set(letters) else tuple(re.split('[,+]', text))
 
 @target('world')
@@ -200,17 +201,22 @@ def _sen12ms_cloud(folder, size:int=64, per_class:int=1622):
 @target('hunan_cloud')
 def _hunan_cloud(folder, size:int=64): return datasets.hunan_cloud(folder, size=size, progress=False)
 
+def further_modalities(text) -> dict: # folder -> 'height' or 'radar'
+    "Further modalities beside opt and sar, as in dem:height,ascending:radar"
+    return dict(part.partition(':')[::2] for part in text.split(','))
+
 @target('pairs')
 def _pairs(folder, size:int=64, opt:str='opt', sar:str='sar', pols:polarisations=None, groups:scene_pattern=None,
-           opt_units:str=None, sar_units:str=None, offset:float=None):
-    names = dict(opt=opt, sar=sar, size=size, pols=pols, groups=groups)
+           opt_units:str=None, sar_units:str=None, offset:float=None, bands:optical_bands=('R','G','B'),
+           more:further_modalities=None):
+    names = dict(opt=opt, sar=sar, size=size, pols=pols, groups=groups, bands=bands, more=more)
     how = dict(names, opt_units=opt_units, sar_units=sar_units, offset=offset, progress=False)
     first = as_path(folder)/opt
     flat = first.is_dir() and not any(f.is_dir() for f in first.iterdir() if not f.name.startswith('.'))
-    return _unlabelled(as_path(folder).absolute(), how) if flat else datasets.paired_folder(folder, **how)
+    return _unlabelled(as_path(folder).absolute(), how) if flat else folders.paired_folder(folder, **how)
 
 def _unlabelled(folder, how): # opt/NAME, sar/NAME
-    s = datasets.paired_folder(folder.parent, classes=[folder.name], **how)
+    s = folders.paired_folder(folder.parent, classes=[folder.name], **how)
     return replace(s, labels=np.full(len(s), -1), ids=[i.removeprefix(f'{folder.name}/') for i in s.ids])
 
 # %% ../nbs/28_domains.ipynb #146f9d8f

@@ -92,7 +92,7 @@ class SkippedFiles(UserWarning): "Files that were left out of a set, and why"
 def _reason(e): return e.found if isinstance(e, IrmError) else e
 
 def _read_each(f, keys, on_bad, args, desc, lone=(), total=None):
-    "{key: f(key)} of what can be used, and {key: error or reason} of the rest; args: threads, and whether to show a bar"
+    "{key: f(key)} of what can be used, {key: error or reason} of the rest; args: threads, whether to show a bar"
     out,errors = each_file(f, keys, *args, desc)
     bad = dict(lone) | {keys[i]:e for i,e in errors.items()}
     _stop(bad, on_bad, total or len(keys) + len(lone))
@@ -296,6 +296,13 @@ def _check_trees(opt, sar, more):
     for kind in more.values(): check_option('more', kind, ('height','radar'))
     return trees
 
+def _check_words(on_bad, unpaired, sar_units, opt_units, offset):
+    check_option('on_bad', on_bad, ('skip','error'))
+    check_option('unpaired', unpaired, ('error','skip'))
+    check_option('sar_units', sar_units, SAR_UNITS)
+    check_option('opt_units', opt_units, OPT_UNITS)
+    return offset if offset is None else check_real('offset', offset, -10000, 10000)
+
 def _bands_asked(pols):
     "Polarisations and perhaps the ratio, as the library names them; None stays None"
     if pols is None: return None
@@ -340,9 +347,9 @@ class _PairRules:
                   for f,p in zip(sars, self.pols if several else (None,))]
         others = {m:_layer(f, _one_band if self.more[m] == 'height' else _radar_bands()) for m,f in more.items() if f}
         for b in (*layers, *others.values()): _same_ground(a, b, size is not None)
-        out = dict(opt=(_fit(_optical(a, self.optical.units, self.optical.offset), size), a.names))
         s,pols = _sar(layers, self.sar_units, self.pols)
-        out['sar'] = _fit(s, size, True),pols
+        x = _optical(a, self.optical.units, self.optical.offset)
+        out = {OPT:(_fit(x, size), a.names), SAR:(_fit(s, size, True), pols)}
         for m,l in others.items():
             if self.more[m] == 'height': out[m] = _fit(_heights(l), size),('elevation',)
             else: out[m] = _fit(_backscatter(l), size, True),l.names
@@ -387,9 +394,7 @@ def paired_folder(path, # folder that holds the modalities, or classes that hold
                   more=None # {folder: 'height' or 'radar'} of further modalities, which a pair may lack
                  ) -> Scenes: # `opt`, `sar` and the folders of `more`; with `skipped`, {id: reason}
     "Labelled optical–SAR pairs from trees of class folders"
-    for k,v,allowed in (('on_bad', on_bad, ('skip','error')), ('unpaired', unpaired, ('error','skip')),
-            ('sar_units', sar_units, SAR_UNITS), ('opt_units', opt_units, OPT_UNITS)): check_option(k, v, allowed)
-    if offset is not None: offset = check_real('offset', offset, -10000, 10000)
+    offset = _check_words(on_bad, unpaired, sar_units, opt_units, offset)
     path = as_path(path)
     more = dict(more or {})
     pols = _bands_asked(pols)
@@ -400,7 +405,7 @@ def paired_folder(path, # folder that holds the modalities, or classes that hold
     def one(k): return rules.read(files[opt][k], [files[t][k] for t in trees], {m:files[m].get(k) for m in more})
     pairs,bad = _read_each(one, ids, on_bad, (n_workers, progress), path.name, lone)
     _check_classes(path/opt, names, pairs, bad)
-    where = dict(opt=opt, sar=trees[0], **{m:m for m in more})
+    where = {OPT:opt, SAR:trees[0]} | {m:m for m in more}
     s = _paired_set(path, where, names, pairs, files, groups, rules)
     return s.noted(skipped=_left_out(path, bad, len(ids) + len(lone)))
 
@@ -420,17 +425,17 @@ def _paired_set(path, where, names, pairs, files, groups, rules):
     "Pairs as they were read, as one set; where: {modality: folder}"
     ids = list(pairs)
     read = {m:_together(m, path/f, pairs, files[f]) for m,f in where.items()}
-    (x,bands,_) = read['opt']
-    (s,pols,_) = read['sar']
-    _check_reflectances(path/where['opt'], x, ids)
-    first = files[where['opt']][ids[0]]
+    (x,bands,_) = read[OPT]
+    (s,pols,_) = read[SAR]
+    home = path/where[OPT]
+    _check_reflectances(home, x, ids)
     if rules.optical.offset is None and rules.optical.units != 'reflectance01':
-        _check_offset(path/where['opt'], x, first)
-    _check_decibels(path/where['sar'], s)
+        _check_offset(home, x, files[where[OPT]][ids[0]])
+    _check_decibels(path/where[SAR], s)
     paths = {m:[files[f].get(k) for k in ids] for m,f in where.items()}
     classes,labels = _labelled(names, ids)
-    out = PairedScenes(x, s, labels, classes, ids, pols=_agreed_pols(path, pols, paths['sar'], s.shape[1]),
-        sar_units='stretch8' if s.dtype == np.uint8 else 'dB', bands=_agreed(paths['opt'], bands),
+    out = PairedScenes(x, s, labels, classes, ids, pols=_agreed_pols(path, pols, paths[SAR], s.shape[1]),
+        sar_units='stretch8' if s.dtype == np.uint8 else 'dB', bands=_agreed(paths[OPT], bands),
         groups=None if groups is None else scene_groups(ids, groups))
     for m,sensor in rules.more.items():
         out = out.with_modality(m, _further(path/m, sensor, *read[m]))

@@ -11,6 +11,7 @@ from numbers import Integral
 from pathlib import Path
 
 import numpy as np
+from fastcore.basics import patch
 
 from .core import *
 from .raster import Fill, fill_of, _gdal_errors, _why
@@ -117,22 +118,28 @@ def _ring(ring, where):
     return [[float(v) for v in xy[:2]] for xy in ring]
 
 # %% ../nbs/48_labels.ipynb #80ea9e19
-def features(path, # .geojson, .json or .gpkg
-             attribute='class' # that holds the class
-            ) -> list: # (GeoJSON geometry, name, CRS)
-    "The polygons of a file, with their classes"
+def _all_features(path):
+    "[(rings of polygons, properties, CRS)] of all features; `UnreadableFile` where the file is damaged"
     import rasterio
     from rasterio.crs import CRS
-    path = as_path(path)
     read = _geopackage if path.suffix.lower() == '.gpkg' else _geojson
     try:
         rows = [(_rings(geometry, f'{path}, feature {i}'), p, crs) for i,(geometry,p,crs) in enumerate(read(path), 1)]
-        with rasterio.Env(): crs = {c:CRS.from_user_input(c) for _,_,c in rows}
+        with rasterio.Env(): known = {c:CRS.from_user_input(c) for _,_,c in rows}
     # a CRSError is a ValueError
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, MemoryError,
             OverflowError, struct.error, sqlite3.Error) as e:
         raise UnreadableFile(path, f'{type(e).__name__}: {e}', 'polygons as GeoJSON or GeoPackage',
             'Export them again, for instance with QGIS or ogr2ogr.') from e
+    return [(rings, p, known[c]) for rings,p,c in rows]
+
+# %% ../nbs/48_labels.ipynb #9c2e131b
+def features(path, # .geojson, .json or .gpkg
+             attribute='class' # that holds the class
+            ) -> list: # (GeoJSON geometry, name, CRS)
+    "The polygons of a file, with their classes"
+    path = as_path(path)
+    rows = _all_features(path)
     n = len(rows)
     rows = [r for r in rows if r[0]]
     if not rows:
@@ -147,8 +154,8 @@ def features(path, # .geojson, .json or .gpkg
         raise LabelError(path, f'polygons without a value of {attribute!r}', 'the class of each',
             'Fill the attribute, or pass the name of another as attribute=.')
     if n > len(rows): warnings.warn(f'{path}: {n-len(rows)} of {n} features have no area or no class, and are left out')
-    return [(dict(type='MultiPolygon', coordinates=rings), _class_name(p[attribute], path, attribute), crs[c])
-        for rings,p,c in rows]
+    return [(dict(type='MultiPolygon', coordinates=rings), _class_name(p[attribute], path, attribute), crs)
+        for rings,p,crs in rows]
 
 # %% ../nbs/48_labels.ipynb #cc0beb06
 def _nameless(v): return v is None or (isinstance(v, str) and not v.strip()) or (isinstance(v, float) and math.isnan(v))
@@ -322,23 +329,27 @@ class CloudMask:
         _overlap(path, self.layer.d, grid)
         if threshold is None: self._read_codes(path, scheme, scl, kind)
         else: _check_threshold(path, threshold, scheme, scl)
-    def _read_codes(self, path, scheme, scl, kind):
-        if scheme == 'probability' or kind == 'f':
-            raise OptionError('cloud_threshold', f'None for {self.layer.dtype} numbers',
-                'the value from which a pixel is cloudy',
-                'Pass cloud_threshold=40 for percent, cloud_threshold=0.4 for probabilities up to 1.')
-        codes = _codes(path)
-        self.scl = self.table is None and (scheme or _scheme(path, codes, scl)) == 'scl'
-        if self.scl and not set(codes) <= set(range(12)):
-            raise OptionError('cloud_scheme', f"'scl' for values {', '.join(map(str, codes[:12]))}", 'classes 0 to 11',
-                _SCHEMES)
-        if self.table is None: self.table = SCL_CLOUD if self.scl else {k:THICK for k in codes if k}
     def read(self, top, n): # first row, rows -> uint8 kinds [n,W], bool where known
         (x,),ok = self.layer.read(top, n)
         if self.threshold is not None: return np.where(x >= self.threshold, THICK, CLEAR).astype(np.uint8),ok
         kinds = np.full(x.shape, CLEAR, np.uint8)
         for k,v in self.table.items(): kinds[x == k] = v
         return kinds,ok & (x > 0) if self.scl else ok
+
+# %% ../nbs/48_labels.ipynb #734b0175
+@patch
+def _read_codes(self:CloudMask, path, scheme, scl, kind):
+    "Which code is which kind of cloud, by the scheme that is given or that the file speaks"
+    if scheme == 'probability' or kind == 'f':
+        raise OptionError('cloud_threshold', f'None for {self.layer.dtype} numbers',
+            'the value from which a pixel is cloudy',
+            'Pass cloud_threshold=40 for percent, cloud_threshold=0.4 for probabilities up to 1.')
+    codes = _codes(path)
+    self.scl = self.table is None and (scheme or _scheme(path, codes, scl)) == 'scl'
+    if self.scl and not set(codes) <= set(range(12)):
+        raise OptionError('cloud_scheme', f"'scl' for values {', '.join(map(str, codes[:12]))}", 'classes 0 to 11',
+            _SCHEMES)
+    if self.table is None: self.table = SCL_CLOUD if self.scl else {k:THICK for k in codes if k}
 
 # %% ../nbs/48_labels.ipynb #e33cbb3b
 def _highest(d, window):

@@ -8,7 +8,6 @@ __all__ = ['QUANTITIES', 'logged', 'column', 'modalities_of', 'modality_curves',
            'reliability_figure', 'filter_figure', 'embedding_figure', 'saliency_figure']
 
 # %% ../nbs/34_plots.ipynb #0431a524
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke

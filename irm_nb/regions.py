@@ -10,6 +10,7 @@ import contextlib, glob, hashlib, itertools, json, math, os, re, warnings
 from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -99,7 +100,7 @@ def _cut(p, r0, r1): # rows of windows
     skipped = {'across blocks':int(across.sum()), 'invalid':int((bad > p.max_invalid)[~across].sum()),
                **_causes(p, across, bad, optical=a, radar=b, clouds=c),
                'pixels without optical data':int((~a).sum()), 'pixels without radar data':int((~b).sum())}
-    arrays = dict(opt=p.scale(take(opt)), sar=_packed(take(sar)))
+    arrays = {OPT:p.scale(take(opt)), SAR:_packed(take(sar))}
     for k,layers in p.more.items():
         x,known = _read(layers, top, n)
         there = _share(~known, p)[keep] <= p.max_invalid
@@ -207,7 +208,7 @@ def _check_workplace(work):
 def _empty(p):
     "Arrays of no patch, {name: [0,C,size,size]}"
     def none(layers, pack): return pack(np.empty((0,sum(len(l.bands) for l in layers),p.size,p.size), layers[0].dtype))
-    out = dict(opt=none(p.opt, p.scale), sar=none(p.sar, _packed))
+    out = {OPT:none(p.opt, p.scale), SAR:none(p.sar, _packed)}
     for k,layers in p.more.items():
         there = np.zeros(0, bool)
         out |= {k:none(layers, lambda x: _further(x, layers, there)), f'{k}-present':there}
@@ -231,7 +232,7 @@ def _advance(work, state, p, strip):
         _append(work/f, data)
         state['sizes'][f] = (work/f).stat().st_size
     state['strips'] += 1
-    state['patches'] += len(arrays['opt'])
+    state['patches'] += len(arrays[OPT])
     state['skipped'] = {k:v + state['skipped'].get(k, 0) for k,v in skipped.items()}
     write_json(work/'region.json', state)
 
@@ -273,15 +274,15 @@ def _present(work, name, arrays):
     (work/f'{name}-present.npy').unlink()
 
 # %% ../nbs/49_regions.ipynb #8fe5657d
-def _check_cut(size, stride, block, max_invalid, purity, min_cover, resolution, strip):
-    for k,v,least in (('size', size, 8), ('stride', stride, 1), ('strip', strip, 1), ('block', block, 0)):
-        check_whole(k, v, least)
-    if stride > 16*size:
-        raise OptionError('stride', stride, f'at most {16*size}, sixteen patches', 'Pass a smaller stride.')
-    if block and block < size:
-        raise OptionError('block', block, f'at least the size of a patch ({size})', 'Pass block=0 for no groups.')
-    for k,v in (('max_invalid', max_invalid), ('purity', purity), ('min_cover', min_cover)): check_real(k, v, 0, 1)
-    check_real('resolution', resolution, .1, 1e5)
+def _check_cut(a): # arguments of `region`
+    for k,least in dict(size=8, stride=1, strip=1, block=0).items(): check_whole(k, getattr(a, k), least)
+    most = 16*a.size
+    if a.stride > most:
+        raise OptionError('stride', a.stride, f'at most {most}, sixteen patches', 'Pass a smaller stride.')
+    if a.block and a.block < a.size:
+        raise OptionError('block', a.block, f'at least the size of a patch ({a.size})', 'Pass block=0 for no groups.')
+    for k in ('max_invalid','purity','min_cover'): check_real(k, getattr(a, k), 0, 1)
+    check_real('resolution', a.resolution, .1, 1e5)
 
 def _check_names(classes, threshold):
     "Names as a list or {code: name}"
@@ -338,26 +339,29 @@ def _label_source(labels, grid, classes, attribute):
     return Polygons(labels, grid, attribute, classes)
 
 # %% ../nbs/49_regions.ipynb #fca70e10
-def _plan(o, r, further, labels, cloud_mask, cloud_threshold, cloud_scheme, classes, attribute, resolution, resampling,
-          **cut):
+_CUT = 'size','stride','block','max_invalid','purity','min_cover','name','strip'
+
+def _of(a, names): return {k:getattr(a, k) for k in names}
+
+def _plan(o, r, further, a): # a: arguments of `region`
     "Lay everything on the grid that the optical and the radar scene share"
-    with _placed(o.files[0][0]) as d: grid = metric_grid(d, resolution)
+    with _placed(o.files[0][0]) as d: grid = metric_grid(d, a.resolution)
     for f in dict.fromkeys(f for f,_ in o.files + r.files):
         with _placed(f) as d: grid = _overlap(f, d, grid)
-    if min(grid.height, grid.width) < cut['size']:
+    if min(grid.height, grid.width) < a.size:
         raise ShapeError('overlap of s1 and s2', f'{grid.height}×{grid.width} pixels',
-            f'room for one patch of {cut["size"]}×{cut["size"]}', 'Give larger scenes, or smaller patches.')
-    opt = _layers(o, grid, resampling=resampling)
-    sar = _radar_layers(r, grid, resampling)
+            f'room for one patch of {a.size}×{a.size}', 'Give larger scenes, or smaller patches.')
+    opt = _layers(o, grid, resampling=a.resampling)
+    sar = _radar_layers(r, grid, a.resampling)
     more = {}
     for k,source in further.items():
         for f,_ in source.files:
             with _placed(f) as d: _overlap(f, d, grid)
-        if isinstance(source, Radar): more[k] = _radar_layers(source, grid, resampling)
-        else: more[k] = _layers(source, grid, resampling=resampling, units='m')
-    clouds = None if cloud_mask is None else CloudMask(cloud_mask, grid, cloud_threshold, cloud_scheme)
-    return Plan(grid, opt, sar, scale=o.scale, labels=_label_source(labels, grid, classes, attribute), clouds=clouds,
-                more=more, **cut)
+        if isinstance(source, Radar): more[k] = _radar_layers(source, grid, a.resampling)
+        else: more[k] = _layers(source, grid, resampling=a.resampling, units=source.units)
+    labels = _label_source(a.labels, grid, a.classes, a.attribute)
+    clouds = None if a.cloud_mask is None else CloudMask(a.cloud_mask, grid, a.cloud_threshold, a.cloud_scheme)
+    return Plan(grid, opt, sar, scale=o.scale, labels=labels, clouds=clouds, more=more, **_of(a, _CUT))
 
 # %% ../nbs/49_regions.ipynb #b09fba6c
 def _kept(out, key, overwrite):
@@ -447,7 +451,7 @@ def region(s1, # Sentinel-1, calibrated and terrain-corrected: GeoTIFF, or files
            cloud_mask=None, # SCL, mask or probability raster; None takes the SCL of a .SAFE folder
            size=64, # pixels on a side of a patch
            stride=None, # from patch to patch; None takes `size`
-           resolution=10., # metres
+           resolution=10., resampling='bilinear', # metres; rasterio's name
            purity=.5, # share of a patch that its class must cover; below it the label is -1
            max_invalid=0., # share of a patch that may lack data
            classes=None, # polygons: names to take; raster: {code: name}, or names of the codes from 0
@@ -461,37 +465,13 @@ def region(s1, # Sentinel-1, calibrated and terrain-corrected: GeoTIFF, or files
            order=None, # of the optical bands: 'RGB', 'BGR', or their names; None takes what the file says
            sar_units=None, opt_units=None, offset=None, # see `radar` and `optical`; None tells by numbers and metadata
            nodata=None, # number that means no data, False: all is data, or {'s1':…, 's2':…}; None goes by the file
-           resampling='bilinear', # rasterio's name
-           strip=4<<20, # pixels held at once
-           overwrite=False, # replace other pairs at `out`
-           progress=True, # show a bar
+           strip=4<<20, overwrite=False, progress=True, # pixels held at once; replace other pairs at `out`; show a bar
            bands=RGB, # names of optical bands to take, or 'all' that are there
            height=None, # a height model in m, as modality `dem`; a patch may lack it
            more=None # {name: files as for s1} of further radar scenes, which a patch may lack
           ) -> Scenes: # memory maps of `opt`, `sar` and more; `skipped` counts windows by reason
     "Cut two scenes into labelled, co-registered pairs"
-    stride = size if stride is None else stride
-    block = 8*size if block is None else block
-    classes = _check_names(classes, cloud_threshold)
-    labels,cloud_mask = (None if f is None else as_path(f) for f in (labels, cloud_mask))
-    cut = dict(size=size, stride=stride, block=block, max_invalid=max_invalid, purity=purity, min_cover=min_cover)
-    _check_cut(**cut, resolution=resolution, strip=strip)
-    _check_labels(labels)
-    _cloud_table(cloud_scheme)
-    fills = _nodata_of(nodata)
-    o = optical(s2, order, offset, opt_units, fills[1], band_names(bands))
-    r = radar(s1, pols, sar_units, fills[0])
-    further = _further_sources(height, more, fills[0])
-    if cloud_mask is None: cloud_mask,cloud_scheme = o.scl,cloud_scheme or (o.scl and 'scl')
-    _without_effect(labels, cloud_mask, classes, cloud_threshold, cloud_scheme)
-    own = as_path(s2).stem if isinstance(s2, (str,Path)) else o.files[0][0].stem
-    cut['name'] = re.sub(r'^\.+|[^\w.]+', '_', str(name or own))[:120] # a leading dot would hide the files
-    args = dict(resolution=resolution, resampling=resampling, classes=classes, attribute=attribute,
-                cloud_threshold=cloud_threshold, cloud_scheme=cloud_scheme, strip=strip)
-    key = _key(o, r, further, fills, [f for f in (labels, cloud_mask) if f is not None], {**cut, **args})
-    out = as_path(out) if out else store_home()/'regions'/key[:16]
-    def plan(): return _plan(o, r, further, labels, cloud_mask, **args, **cut)
-    return _complete(_kept(out, key, overwrite) or _work(out, key, overwrite, progress, plan, _inputs(o, r, further)))
+    return _pairs(_checked(SimpleNamespace(**locals())))
 
 # %% ../nbs/49_regions.ipynb #2b1edc24
 def _further_sources(height, more, nodata):
@@ -504,31 +484,27 @@ def _further_sources(height, more, nodata):
     out = {} if height is None else dict(dem=heights(height))
     return out | {k:radar(f, nodata=nodata) for k,f in more.items()}
 
-def _inputs(o, r, further):
-    "{modality: `Input`} of what is cut"
-    def of_radar(r): return Input('radar', r.pols, 'stretch8' if r.units == 'stretch8' else 'dB')
-    out = {OPT:Input('optical', o.names, 'rgb8' if o.units == 'optical8' else 'reflectance'), SAR:of_radar(r)}
-    return out | {k:of_radar(s) if isinstance(s, Radar) else Input('height', ('elevation',), 'm') for k,
-        s in further.items()}
+_LAID = 'resolution','resampling','classes','attribute','cloud_threshold' # what else the result depends on
 
-def _key(o, r, further, nodata, files, args):
+def _key(o, r, further, nodata, a):
     "The hash of all arguments and of each input's name, size and time of change"
     said = dict(opt=[b for _,b in o.files], units=o.units, offset=o.offset, white=o.white, sar=[b for _,b in r.files],
                 pols=r.pols, sar_units=r.units, nodata=[repr(v) for v in nodata])
     if o.names != RGB: said['bands'] = o.names
     if further: said['more'] = [[k, s.units, s.files[0][1], getattr(s, 'pols', ())] for k,s in further.items()]
-    inputs = [f for s in (o, r) for f,_ in s.files] + files + [f for s in further.values() for f,_ in s.files]
-    return digest(dict(version=2, **{**args, 'cloud_scheme':repr(args['cloud_scheme'])}, **said,
+    others = [f for f in (a.labels, a.cloud_mask) if f is not None]
+    inputs = [f for s in (o, r) for f,_ in s.files] + others + [f for s in further.values() for f,_ in s.files]
+    return digest(dict(version=2, **_of(a, (*_CUT, *_LAID)), cloud_scheme=repr(a.cloud_scheme), **said,
                        inputs=[_stamp(f) for f in inputs]))
 
 # %% ../nbs/49_regions.ipynb #bdb8c469
-def _without_effect(labels, cloud_mask, classes, cloud_threshold, cloud_scheme):
+def _without_effect(a):
     "Refuse what would play no part"
-    if labels is None and classes:
-        raise OptionError('classes', repr(classes), 'labels=, whose classes they are', 'Pass labels=, or leave it out.')
-    for k,v in dict(cloud_threshold=cloud_threshold, cloud_scheme=cloud_scheme).items():
-        if cloud_mask is None and v is not None:
-            raise OptionError(k, repr(v), 'cloud_mask=, whose numbers it reads', 'Pass cloud_mask=, or leave it out.')
+    def refuse(k, other, what):
+        raise OptionError(k, repr(getattr(a, k)), f'{other}=, {what}', f'Pass {other}=, or leave it out.')
+    if a.labels is None and a.classes: refuse('classes', 'labels', 'whose classes they are')
+    for k in ('cloud_threshold','cloud_scheme'):
+        if a.cloud_mask is None and getattr(a, k) is not None: refuse(k, 'cloud_mask', 'whose numbers it reads')
 
 def _nodata_of(nodata):
     "(radar's, optical's) number that means no data"
@@ -542,6 +518,35 @@ def _complete(pairs):
         warnings.warn(
             f'no patch of class {", ".join(lost)}: its area is too small or lies elsewhere, or purity= is too high')
     return pairs
+
+# %% ../nbs/49_regions.ipynb #d390341c
+def _checked(a): # arguments of `region`
+    "The same with its defaults put in, before any file is opened"
+    check_whole('size', a.size, 8)
+    if a.stride is None: a.stride = a.size
+    if a.block is None: a.block = 8*a.size
+    a.classes = _check_names(a.classes, a.cloud_threshold)
+    a.labels,a.cloud_mask = (None if f is None else as_path(f) for f in (a.labels, a.cloud_mask))
+    _check_cut(a)
+    _check_labels(a.labels)
+    _cloud_table(a.cloud_scheme)
+    return a
+
+def _pairs(a): # checked arguments
+    "Find the bands, then open what this job has cut before, or cut it"
+    fills = _nodata_of(a.nodata)
+    o = optical(a.s2, a.order, a.offset, a.opt_units, fills[1], band_names(a.bands))
+    r = radar(a.s1, a.pols, a.sar_units, fills[0])
+    further = _further_sources(a.height, a.more, fills[0])
+    if a.cloud_mask is None and o.scl: a.cloud_mask,a.cloud_scheme = o.scl,a.cloud_scheme or 'scl'
+    _without_effect(a)
+    own = as_path(a.s2).stem if isinstance(a.s2, (str,Path)) else o.files[0][0].stem
+    a.name = re.sub(r'^\.+|[^\w.]+', '_', str(a.name or own))[:120] # a leading dot would hide the files
+    key = _key(o, r, further, fills, a)
+    out = as_path(a.out) if a.out else store_home()/'regions'/key[:16]
+    inputs = {OPT:o.input, SAR:r.input} | {k:s.input for k,s in further.items()}
+    def plan(): return _plan(o, r, further, a)
+    return _complete(_kept(out, key, a.overwrite) or _work(out, key, a.overwrite, a.progress, plan, inputs))
 
 # %% ../nbs/49_regions.ipynb #e276a66c
 def corners(pairs) -> np.ndarray: # rows and columns of the upper-left pixels, int [N,2]

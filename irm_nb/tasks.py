@@ -155,7 +155,7 @@ def label_budget(self:Scenes, n=20, # labels of every class
                  file=None # CSV of ids and labels chosen by hand: L is what it lists; `n`, `seed`, `short` play no part
                 ) -> np.ndarray: # indices of L, sorted
     "Choose the labelled subset L"
-    if file is not None: return self._listed(file)
+    if file is not None: return self._rows_in(file)
     check_whole('n', n, 1)
     check_whole('seed', seed)
     if check_option('short', short, ('error','cap')) == 'error': self._need(n)
@@ -221,7 +221,7 @@ def with_labels(self:Scenes, file) -> Scenes: # CSV, as `read_labels` takes it
     return replace(self, labels=labels)
 
 @patch
-def _listed(self:Scenes, file):
+def _rows_in(self:Scenes, file):
     idx,given = self._in_file(file)
     if len(bad := idx[self.labels[idx] != given]):
         i = bad[0]

@@ -6,6 +6,7 @@ import numpy as np, pytest, torch
 
 import test_bad_input as good
 from irm_nb import models
+from irm_nb.batches import channel_stats
 from irm_nb.core import IrmError, digest
 from irm_nb.datasets import *
 from irm_nb.describe import *
@@ -15,10 +16,10 @@ from irm_nb.models import load_weights
 from irm_nb.raster import *
 from irm_nb.labels import features
 from irm_nb.regions import region
-from irm_nb.scenes import SceneSet, channel_stats
+from irm_nb.scenes import Scenes
 from irm_nb.store import Store, call, kept_about, save_tensors
-from irm_nb.train import TrainConfig, fit
-from irm_nb.transfer import Predictor, inputs_of
+from irm_nb.train import Epochs, Student, TrainConfig, fit
+from irm_nb.transfer import Predictor
 
 MUTATIONS = int(os.environ.get('IRM_NB_FUZZ', 8)) # for each target
 SECONDS = 20 # for one call
@@ -114,11 +115,11 @@ def product_metadata(d):
 def label_table(d):
     s = good.pairs()
     return good.text(d/'l.csv', 'id,label\n0,lake\n1,wood\n2,lake\n'), lambda p: s.with_labels(p)
-def opened(path): return SceneSet.load(path.parent).verify()
+def opened(path): return Scenes.load(path.parent).verify()
 @target
 def set_note(d): return good.kept(d)/'meta.json', opened
 @target
-def set_array(d): return good.kept(d)/'images.npy', opened
+def set_array(d): return good.kept(d)/'opt.npy', opened
 @target
 def scenes_of_a_folder(d):
     for name,i in (('lake',0), ('lake',1), ('wood',0)): write_image(d/'in'/name/f'{i}.png', good.PIC)
@@ -139,11 +140,11 @@ class Small(torch.nn.Module):
     def forward(self, x): return self.fc(self.conv1(x).mean((2, 3)))
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch): monkeypatch.setitem(models.ARCHS, 'small', Small)
+def small(monkeypatch): monkeypatch.setitem(models.BACKBONES, 'small', models.Backbone(Small))
 
 def predictor():
     s = good.pairs()
-    return Predictor('small', 'both', s.classes, channel_stats(s, 'both'), Small(2, 6).state_dict(), [dict(loss=1.)], inputs_of(s, 'both'))
+    return Predictor('small', s.inputs, s.classes, channel_stats(s), Small(2, 6).state_dict(), [dict(loss=1.)])
 def asked(path): return Predictor.load(path.parent).model()
 @target
 def predictor_json(d): return predictor().save(d/'p')/'predictor.json', asked
@@ -169,8 +170,9 @@ class Noise:
     comp = Compute('cpu', 'float32')
     def __call__(self, rows): return torch.ones(len(rows), 3, 4, 4)
 def trained(path):
-    def loss(logits, rows): return logits.square().mean()
-    return fit(Small(2), Noise(), range(4), loss, TrainConfig(epochs=1, batch=2), 0, work=path.parent)
+    def loss(logits, batch): return logits.square().mean()
+    rounds = Epochs(Noise(), range(4), TrainConfig(epochs=1, batch=2))
+    return fit(Student(Small(2), loss), rounds, 0, work=path.parent)
 @target
 def checkpoint(d):
     trained(d/'checkpoint.safetensors')

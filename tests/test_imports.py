@@ -7,7 +7,7 @@ from conftest import ROOT
 
 LIB = ROOT/'irm_nb'
 ROOMS = ['irm_nb', *sorted('.'.join(p.relative_to(ROOT).with_suffix('').parts) for p in LIB.rglob('*.py') if p.name not in ('__init__.py', '_modidx.py'))]
-LIGHT = {f'irm_nb.{m}' for m in 'core store clouds scenes metrics models train distill irm transfer'.split()}
+LIGHT = {f'irm_nb.{m}' for m in 'core store scenes clouds batches tasks metrics models train distill irm transfer'.split()}
 SLOW = 'rasterio sklearn scipy matplotlib pandas seaborn IPython ipywidgets'.split()
 ABSENT = ['jupyterlab', 'jupyter_server', 'notebook', 'ipykernel', 'distributed', *(re.split(r'[=<>[]', r)[0] for r in check.shlex.split(check.settings(ROOT)['dev_requirements']))]
 

@@ -2,25 +2,33 @@
 from dataclasses import replace
 from functools import partial
 
-import numpy as np, pytest, torch
+import numpy as np
+import pytest
+import torch
 from torch import nn
 
 from irm_nb import models, world
+from irm_nb.cells import Cell
 from irm_nb.clouds import CloudSpec
 from irm_nb.core import Compute, hash_ids
-from irm_nb.experiments import Cell, answers, run
+from irm_nb.experiments import answers, run
 from irm_nb.methods import sar
 from irm_nb.methods.all import METHODS
 from irm_nb.metrics import wilson
-from irm_nb.scenes import PairedScenes, SceneSet, Task
+from irm_nb.models import Backbone
+from irm_nb.scenes import PairedScenes, SceneSet
 from irm_nb.store import Store
+from irm_nb.tasks import Task
 from irm_nb.train import TrainConfig
-from irm_nb.transfer import Config, Predictor, bank, evaluate, irm_transfer, teachers
+from irm_nb.transfer import Config, Predictor, cached_logits, evaluate, irm_transfer, teachers
 
 MARGIN = 0.25 # of accuracy, above the best constant answer; and that answer lies below the 95 % interval
 LESS = dict(CycIT=0.10) # a CycleGAN that is shown a hundredth of what it needs
 CLASSES = 'Water','Industrial','Dense Forests'
-EACH,SCENES,LABELS,TRAIN = 100,240,15,180 # pairs of each class, source scenes, labels of each class, training pairs
+EACH = 100 # pairs of each class
+SCENES = 240 # of the source
+LABELS = 15 # of each class
+TRAIN = 180 # pairs to train on
 COMP = Compute('cpu', 'float32')
 
 class Small(nn.Module):
@@ -40,17 +48,19 @@ def halved(images): return np.ascontiguousarray(images[:,:,::2,::2])
 
 def few_classes():
     "Pairs of the embedded world at 32 pixels; three classes in turn: one sample further is always another class"
-    n,at = 40*EACH,[list(world.TARGET).index(c) for c in CLASSES]
+    n = 40*EACH
+    at = [list(world.TARGET).index(c) for c in CLASSES]
     drawn = world.pick(hash_ids(range(n), 'target', 3), [share for _,share in world.TARGET.values()])
     rows = np.stack([np.flatnonzero(drawn == k)[:EACH] for k in at], 1).ravel()
     p = world.target(n, 3, rows)
     labels = [at.index(k) for k in p.labels]
-    return PairedScenes(halved(p.opt), halved(p.sar), labels, CLASSES, p.ids, p.pols, p.sar_units, groups=p.groups)
+    return PairedScenes(halved(p.opt), halved(p.sar), labels, CLASSES, p.ids, groups=p.groups)
 
 @pytest.fixture(scope='module')
 def task():
-    s,pairs = world.source(SCENES, 3),few_classes().with_clouds(CloudSpec(content=0.5, cover=0.5))
-    source = SceneSet(halved(s.images), s.labels, s.classes, s.ids)
+    s = world.source(SCENES, 3)
+    source = SceneSet(halved(s.opt), s.labels, s.classes, s.ids)
+    pairs = few_classes().with_clouds(CloudSpec(content=0.5, cover=0.5))
     rows = np.arange(len(pairs))
     return Task(source, pairs.subset(rows[:TRAIN]), pairs.subset(rows[TRAIN:]), rows[:len(CLASSES)*LABELS], seed=0)
 
@@ -73,7 +83,8 @@ LONGER = dict(CycIT=dict(visits=1000, width=16)) # choices of rows that need mor
 @pytest.fixture
 def small(monkeypatch):
     "Small networks in the place of both architectures; CycleGAN at five times its rate, since it is shown few images"
-    for arch in ('resnet50','googlenet'): monkeypatch.setitem(models.ARCHS, arch, Small)
+    entry = Backbone(Small, first='conv1.0', top=('layer4','fc'))
+    for arch in ('resnet50','googlenet'): monkeypatch.setitem(models.BACKBONES, arch, entry)
     monkeypatch.setattr(sar, 'ImageConfig', partial(sar.ImageConfig, lr=1e-3))
 
 @pytest.fixture(scope='module')
@@ -85,7 +96,7 @@ def test_every_row_beats_chance(name, small, task, store):
     print(name, learns(p, task.test, LESS.get(name, MARGIN)))
 
 def test_all_three_teachers_beat_chance(small, task, store):
-    for f in teachers(task, SMALL, store, COMP): print(f.modality, learns(f, task.test))
+    for name,f in teachers(task, SMALL, store, COMP).items(): print(name, learns(f, task.test))
 
 REAL = Config(pretrain=longer(4, 1e-3), head=longer(3, 1e-3), adapt=longer(12, 1e-3), auxiliary=longer(9, 1e-3),
               target=longer(5, 1e-3), tau=0.4, monitor_every=10)
@@ -93,8 +104,9 @@ REAL = Config(pretrain=longer(4, 1e-3), head=longer(3, 1e-3), adapt=longer(12, 1
 def test_the_papers_networks_beat_chance(task, tmp_path):
     "ResNet-50 and GoogLeNet: f_S, both auxiliaries of F1, and F2"
     store = Store(tmp_path)
-    networks = *teachers(task, REAL, store, COMP),irm_transfer(task, REAL, store, COMP)
-    for f in networks: print(f.arch, f.modality, learns(f, task.test))
+    networks = *teachers(task, REAL, store, COMP).values(),irm_transfer(task, REAL, store, COMP)
+    assert [f.arch for f in networks] == ['googlenet','googlenet','resnet50','googlenet']
+    for f in networks: print(f.arch, '+'.join(f.names), learns(f, task.test))
 
 # What is misaligned by one sample fails the same check.
 
@@ -105,7 +117,7 @@ def with_train(task, train): return Task(task.source, train, task.test, task.lab
 def moved(pairs, **changed):
     "The same pairs with some arrays changed"
     a = dict(opt=pairs.opt, sar=pairs.sar, labels=pairs.labels) | changed
-    return PairedScenes(**a, classes=pairs.classes, ids=pairs.ids, pols=pairs.pols, sar_units=pairs.sar_units)
+    return PairedScenes(**a, classes=pairs.classes, ids=pairs.ids)
 
 def no_better_than_chance(p, pairs):
     with pytest.raises(AssertionError, match='best constant answer'): learns(p, pairs)
@@ -132,7 +144,7 @@ def test_labels_that_moved_along_L_teach_nothing(small, task, tmp_path):
 @pytest.mark.parametrize('name', ['KDHN','Ours','without IRM'])
 def test_teachers_that_answer_one_sample_late_teach_nothing(name, small, task, tmp_path, monkeypatch):
     plain = Predictor.logits
-    def late(self, pairs, comp=None): return torch.roll(plain(self, pairs, comp), 1, 0)
+    def late(self, pairs, comp=None, missing='error'): return torch.roll(plain(self, pairs, comp, missing), 1, 0)
     with monkeypatch.context() as m:
         m.setattr(Predictor, 'logits', late)
         p = METHODS[name](task, SMALL, Store(tmp_path), COMP)
@@ -150,15 +162,16 @@ def test_answers_follow_the_samples(small, task, store):
 
 def test_kept_logits_are_those_of_the_network(small, task, store):
     "Computed, taken out of the store, and asked for anew"
-    for f in teachers(task, SMALL, store, COMP):
+    for f in teachers(task, SMALL, store, COMP).values():
         live = f.logits(task.train, COMP)
-        for _ in range(2): assert torch.equal(bank(f, task.train, store, COMP), live)
+        for _ in range(2): assert torch.equal(cached_logits(f, task.train, store, COMP), live)
 
 def test_answers_of_a_grid_are_in_the_order_of_its_test_set(small, tmp_path):
     cell = Cell(method='SL', samples=120, per_class=1, choices=dict(epochs=1))
     store = Store(tmp_path/'store')
     run([cell], store, out=tmp_path/'out', comp=COMP)
-    a,t = answers(tmp_path/'out', cell),cell.task()
+    a = answers(tmp_path/'out', cell)
+    t = cell.task()
     assert a.id.tolist() == list(t.test.ids) and a.label.tolist() == t.test.labels.tolist()
     p = METHODS['SL'](t, cell.config, store, COMP)
     assert a.predicted.tolist() == p.predict(t.test, COMP).tolist()

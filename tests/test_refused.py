@@ -8,21 +8,26 @@ from torch import nn
 
 import test_bad_input as good
 from irm_nb import models
+from irm_nb.batches import Batches, channel_stats
 from irm_nb.core import *
+from irm_nb.distill import HardLabels
 from irm_nb.explain import features, shapley
 from irm_nb.metrics import *
-from irm_nb.models import Architecture
-from irm_nb.scenes import Batches, SceneSet, Task, channel_stats
-from irm_nb.distill import HardLabels
+from irm_nb.models import Architecture, Backbone
+from irm_nb.scenes import Scenes, SceneSet
 from irm_nb.store import Store, call, save_tensors
-from irm_nb.train import TrainConfig, fit
+from irm_nb.tasks import Task
+from irm_nb.train import Epochs, Student, TrainConfig, fit
 from irm_nb.transfer import *
 
 class Small(nn.Module):
     def __init__(self, n, c=3, factor=1.):
         super().__init__()
-        self.conv1,self.layer4,self.bn = nn.Conv2d(c, 2, 3, padding=1),nn.Conv2d(2, 2, 1),nn.BatchNorm2d(2)
-        self.fc,self.factor = nn.Linear(2, n),factor
+        self.conv1 = nn.Conv2d(c, 2, 3, padding=1)
+        self.layer4 = nn.Conv2d(2, 2, 1)
+        self.bn = nn.BatchNorm2d(2)
+        self.fc = nn.Linear(2, n)
+        self.factor = factor
     def forward(self, x): return self.fc(self.bn(self.layer4(self.conv1(x)*self.factor)).mean((2, 3)))
 
 CPU = Compute('cpu', 'float32')
@@ -30,12 +35,12 @@ PAIRS = good.pairs(12)
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    for name in ('small','resnet50','googlenet'): monkeypatch.setitem(models.ARCHS, name, Small)
+    for name in ('small','resnet50','googlenet'): monkeypatch.setitem(models.BACKBONES, name, Backbone(Small, top=('layer4','fc')))
 
 @pytest.fixture
 def p():
     with seeded('small'): m = Small(2, 6)
-    return Predictor('small', 'both', PAIRS.classes, channel_stats(PAIRS, 'both'), m.state_dict(), [dict(loss=1.)], inputs_of(PAIRS, 'both'))
+    return Predictor('small', PAIRS.inputs, PAIRS.classes, channel_stats(PAIRS), m.state_dict(), [dict(loss=1.)], PAIRS.size)
 
 def flip(file, i, bit=1):
     b = bytearray(file.read_bytes())
@@ -61,7 +66,8 @@ def test_weights_of_another_predictor(p, tmp_path):
     (other/'weights.safetensors').replace(tmp_path/'p'/'weights.safetensors')
     with pytest.raises(WeightsError, match='other weights'): Predictor.load(tmp_path/'p')
 
-@pytest.mark.parametrize('field, value', [('inputs',['pols']), ('history',5), ('classes','ab'), ('classes',['a','a']), ('arch','restored-100000-2-small'), ('arch',3), ('stats',{})])
+@pytest.mark.parametrize('field, value', [('inputs',['pols']), ('inputs',[]), ('history',5), ('classes','ab'),
+    ('classes',['a','a']), ('arch','restored:100000:2:small'), ('arch',3), ('stats',{}), ('size',[8]), ('size','8'), ('about',3)])
 def test_odd_notes_of_a_predictor(p, tmp_path, field, value):
     file = p.save(tmp_path/'p')/'predictor.json'
     about = json.loads(file.read_text())
@@ -76,15 +82,44 @@ def test_predictors_that_do_not_fit(p, tmp_path):
     assert not (tmp_path/'p').exists()
 
 OTHER_INPUTS = dict(
-    reflectance=replace(PAIRS, opt=PAIRS.opt.astype(np.uint16)*10),
-    eight_bits=replace(PAIRS, sar=np.clip(PAIRS.sar + 60, 0, 255).astype(np.uint8), sar_units='stretch8'),
-    one_polarisation=replace(PAIRS, sar=PAIRS.sar[:,:1], pols=('VV',)),
-    other_polarisations=replace(PAIRS, pols=('HH','HV')))
+    reflectance=PAIRS.with_modality('opt', replace(PAIRS['opt'], values=PAIRS.opt.astype(np.uint16)*10, units='reflectance')),
+    eight_bits=PAIRS.with_modality('sar', replace(PAIRS['sar'], values=np.clip(PAIRS.sar + 60, 0, 255).astype(np.uint8), units='stretch8')),
+    one_polarisation=PAIRS.select('opt', sar=('VV',)),
+    other_polarisations=PAIRS.with_modality('sar', replace(PAIRS['sar'], bands=('HH','HV'))),
+    other_colours=PAIRS.with_modality('opt', replace(PAIRS['opt'], bands=('NIR','R','G'))),
+    another_sensor=PAIRS.with_modality('opt', replace(PAIRS['opt'], values=PAIRS.opt.astype(np.float32), units='m', sensor='height')))
+
+def predicted(p, s, comp): return p.predict(s, comp)
+def answered(p, s, comp): return p.predict(s, comp, missing='rest')
+def kept(p, s, comp): return cached_logits(p, s, Store(), comp)
+ASKED = shapley,features,predicted,answered,kept,evaluate
 
 @pytest.mark.parametrize('kind', OTHER_INPUTS)
-@pytest.mark.parametrize('ask', [shapley, features, lambda p,s,comp: p.predict(s, comp), lambda p,s,comp: evaluate(p, s, comp)])
-def test_other_units(p, kind, ask):
+@pytest.mark.parametrize('ask', ASKED)
+def test_other_units(p, kind, ask, tmp_path, monkeypatch):
+    monkeypatch.setenv('IRM_NB_STORE', str(tmp_path))
     with pytest.raises(UnitsError): ask(p, OTHER_INPUTS[kind], comp=CPU)
+
+OTHER_SETS = dict(
+    another_size=(ShapeError, replace(PAIRS, opt=PAIRS.opt[:,:,:4,:4], sar=PAIRS.sar[:,:,:4,:4])),
+    other_classes=(LabelError, replace(PAIRS, classes=PAIRS.classes[::-1])),
+    a_modality_less=(PairError, PAIRS.select('opt')),
+    a_sample_that_lacks_one=(PairError, PAIRS.with_modality('sar', replace(PAIRS['sar'], present=np.arange(12) > 0))))
+
+@pytest.mark.parametrize('kind', OTHER_SETS)
+@pytest.mark.parametrize('ask', [predicted, kept, evaluate])
+def test_other_sets(p, kind, ask, tmp_path, monkeypatch):
+    monkeypatch.setenv('IRM_NB_STORE', str(tmp_path))
+    error,s = OTHER_SETS[kind]
+    with pytest.raises(error): ask(p, s, comp=CPU)
+
+@pytest.mark.parametrize('kind', ['a_modality_less','a_sample_that_lacks_one'])
+def test_what_lacks_a_modality_is_answered_by_the_rest(p, kind):
+    "Where it is asked for; what is there has the answer that it had"
+    z,z_rest = p.logits(PAIRS, CPU),p.logits(OTHER_SETS[kind][1], CPU, missing='rest')
+    assert z_rest.shape == z.shape and z_rest.isfinite().all()
+    if kind == 'a_sample_that_lacks_one': assert torch.equal(z_rest[1:], z[1:]) and not torch.equal(z_rest[0], z[0])
+    with pytest.raises(OptionError): p.logits(PAIRS, CPU, missing='guess')
 
 @pytest.mark.parametrize('idx', [[99], 'a', [.5], np.ones(3, bool), None, 5, []])
 def test_samples_that_are_not_there(p, idx):
@@ -98,7 +133,7 @@ def test_things_of_another_kind(p, job, tmp_path, monkeypatch):
     with pytest.raises(OptionError): job(p)
 
 def task(labels=(0,1,0,1)):
-    source = SceneSet(images=PAIRS.opt[:len(labels)], labels=list(labels), classes=('a','b'), ids=list(map(str, range(len(labels)))))
+    source = SceneSet(PAIRS.opt[:len(labels)], labels=list(labels), classes=('a','b'), ids=list(map(str, range(len(labels)))))
     return Task(source, PAIRS.subset(range(8)), PAIRS.subset(range(8, 12)), [0,1,2,3])
 
 @pytest.mark.parametrize('labels, error', [((0,1,-1,1), LabelError), ((0,), BudgetError), ((), IrmError)])
@@ -113,7 +148,7 @@ def made(factor):
 def test_two_architectures_of_one_name(monkeypatch):
     keys = []
     for build in (made(1.), made(2.), partial(Small, factor=3.), partial(Small, factor=4.)):
-        monkeypatch.setitem(models.ARCHS, 'small', build)
+        monkeypatch.setitem(models.BACKBONES, 'small', Backbone(build))
         keys.append(Architecture('small').__key__())
     assert len(set(keys)) == 4
 
@@ -127,11 +162,14 @@ def test_results_of_somebody_else(notes, tmp_path):
     with pytest.raises(StoreError): store(numbers, 3)
     assert len(store.entries()) == 1
 
+def trained_on(rows, work=None):
+    data = Epochs(Batches(PAIRS, channel_stats(PAIRS), CPU), rows, TrainConfig(epochs=1, batch=2))
+    return fit(Student(Small(2, 6), HardLabels(PAIRS.labels).on('cpu')), data, 0, work)
+
 @pytest.mark.parametrize('tensors, notes', [({}, None), ({'a':torch.zeros(1)}, []), ({'o.99.x':torch.zeros(1)}, []), ({'m.a':torch.zeros(1)}, {})])
 def test_checkpoints_of_another_training(tensors, notes, tmp_path):
     save_tensors(tmp_path/'checkpoint.safetensors', tensors, notes)
-    batches = Batches(PAIRS, 'both', channel_stats(PAIRS, 'both'), CPU)
-    with pytest.raises(StoreError): fit(Small(2, 6), batches, range(4), HardLabels(PAIRS.labels).on('cpu'), TrainConfig(epochs=1, batch=2), 0, work=tmp_path)
+    with pytest.raises(StoreError): trained_on(range(4), work=tmp_path)
 
 @pytest.mark.parametrize('result', [torch.eye(3).to_sparse(), np.array(['a']), np.array([None])])
 def test_results_that_can_not_be_kept(result):
@@ -140,8 +178,7 @@ def test_results_that_can_not_be_kept(result):
 
 @pytest.mark.parametrize('rows', [[], [3]])
 def test_trainings_on_nothing(rows):
-    batches = Batches(PAIRS, 'both', channel_stats(PAIRS, 'both'), CPU)
-    with pytest.raises(BudgetError): fit(Small(2, 6), batches, rows, HardLabels(PAIRS.labels).on('cpu'), TrainConfig(epochs=1, batch=2), 0)
+    with pytest.raises(BudgetError): trained_on(rows)
 
 ODD = [None, 'a', ['a'], [None], [[1]], np.zeros((2,2))]
 @pytest.mark.parametrize('odd', ODD)
@@ -151,14 +188,15 @@ def test_numbers_that_are_none(f, odd):
     with pytest.raises(IrmError): f(odd)
 
 def test_sets_in_units_that_they_do_not_have():
-    with pytest.raises(UnitsError): replace(PAIRS, sar_units='stretch8')
+    with pytest.raises(UnitsError): replace(PAIRS['opt'], units='reflectance')
+    with pytest.raises(UnitsError): PAIRS.with_modality('sar', replace(PAIRS['sar'], units='stretch8'))
 
 @pytest.mark.parametrize('i', range(0, 400, 13))
 def test_a_flipped_byte_in_the_note_of_a_set(i, tmp_path):
     file = good.kept(tmp_path)/'meta.json'
-    before = SceneSet.load(file.parent).labels.tolist()
+    before = Scenes.load(file.parent).labels.tolist()
     flip(file, i)
-    try: s = SceneSet.load(file.parent)
+    try: s = Scenes.load(file.parent)
     except IrmError: return
     assert s.labels.tolist() == before and s.classes == ('lake','wood') and s.ids == tuple('abcd')
 

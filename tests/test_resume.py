@@ -5,20 +5,18 @@ import pytest
 
 from conftest import command, environment, kill_when
 
-JOB = ('train --samples 120 --per-class 1 --epochs 2 --tau 0.1 --rows ours --device cpu '
+JOB = ('train --samples 120 --per-class 1 --set epochs=2 tau=0.1 --methods ours --device cpu '
        '--precision float32').split()
 
 # Moments at which to kill, in the order in which a run meets them. Kept logits mark the end of the stage before them.
 def kept_logits(store): return len(list(store.glob('logits-*.safetensors')))
-def checkpoint(store): return any(store.glob('work/*/checkpoint.safetensors'))
+def checkpoint(store): return any(store.glob('work/**/checkpoint.safetensors'))
 def in_f1(store): return kept_logits(store) == 1 and checkpoint(store)
 def in_f2(store): return kept_logits(store) == 3 and checkpoint(store)
 MOMENTS = {'f_pre between epochs': checkpoint, 'F1 between epochs': in_f1, 'F2 between epochs': in_f2}
 
-RESULTS = 'results.csv', 'predictors/ours-0/weights.safetensors', 'predictors/ours-0/predictor.json'
-
 def start(folder):
-    job = command(*JOB, '--store', folder/'store', '--out', folder/'out')
+    job = command(*JOB, '--store', folder/'store', '--out', folder/'out', '--save', folder/'networks')
     return subprocess.Popen(job, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment())
 
 @pytest.mark.skipif(not hasattr(signal, 'SIGKILL'), reason='needs SIGKILL')
@@ -27,10 +25,12 @@ def test_killed_and_resumed(tmp_path):
     broken = tmp_path/'broken'
     for name,moment in MOMENTS.items():
         assert kill_when(lambda: moment(broken/'store'), start(broken)), f'not killed: {name}'
-    assert not (broken/'out'/'results.csv').exists()
+    assert not any((broken/'out'/'cells').glob('*.json'))
     for d in (broken, whole):
         p = start(d)
         _,said = p.communicate(timeout=300)
         assert p.returncode == 0, said
-    for f in RESULTS: assert (whole/'out'/f).read_bytes() == (broken/'out'/f).read_bytes(), f
+    saved,again = (sorted(d.glob('networks/*/*')) for d in (whole, broken))
+    assert [f.name for f in saved] == ['predictor.json','weights.safetensors']
+    for a,b in zip(saved, again, strict=True): assert a.read_bytes() == b.read_bytes(), a
     assert not any((broken/'store'/'work').iterdir())

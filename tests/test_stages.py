@@ -8,17 +8,19 @@ import pytest
 import torch
 
 import irm_nb
-from irm_nb import world
+from irm_nb import scenes, world
 from irm_nb.clouds import CloudSpec
 from irm_nb.core import Compute, IrmError
 from irm_nb.distill import HardLabels, SoftLabels
-from irm_nb.irm import REGULATIONS, SOURCE, ModalityMonitor, Regulation, RegulatedLoss
+from irm_nb.irm import REGULATIONS, SOURCE, ModalityMonitor, RegulatedLoss, Regulation
+from irm_nb.methods.fusion import GDL, OGMGE
+from irm_nb.methods.optical import Softened
 from irm_nb.methods.translate import ImageTranslator
 from irm_nb.models import Architecture
-from irm_nb.scenes import Input, Scenes
+from irm_nb.scenes import Input, Modality, Scenes, Unit
 from irm_nb.store import LocalFile, Store, argument_key, call, stage
-from irm_nb.train import ImageConfig, TrainConfig
-from irm_nb.transfer import Predictor, Weights
+from irm_nb.train import ImageConfig, Student, TrainConfig
+from irm_nb.transfer import Predictor, Weights, train_network
 
 def stages():
     found = {}
@@ -32,11 +34,31 @@ STAGES = stages()
 PAIRS = world.target(6, seed=1).with_clouds(CloudSpec())
 SCENES = world.source(6, seed=1)
 STATE = {'fc.weight': torch.zeros(2, 3), 'fc.bias': torch.zeros(2)}
-LOGITS = {t: torch.arange(60.).reshape(6, 10) + i for i,t in enumerate(('opt', 'sar', SOURCE))}
-OPTICAL = dict(opt=SCENES['opt'].input)
+LOGITS = torch.arange(60.).reshape(6, 10)
+FIRST = [dict(loss=1.)] # round of a history
 
-def predictor(): return Predictor('googlenet', OPTICAL, ('a', 'b'), dict(mean=[0.], std=[1.]), dict(STATE))
-def translator(): return ImageTranslator('restored', 8, 1, OPTICAL, [0.]*3, [1.]*3, dict(STATE))
+def predictor():
+    stats = dict(mean=[0.]*6, std=[1.]*6)
+    return Predictor('googlenet', PAIRS.inputs, ('a', 'b'), stats, dict(STATE), FIRST, (64,64), dict(trained_on='x'))
+
+def translator(): return ImageTranslator('restored', 8, 1, SCENES.inputs, [0.]*3, [1.]*3, dict(STATE), FIRST)
+
+def surer(factor):
+    "A regulation of the user's own, one for each factor"
+    def weigh(seen, scale=1.): return {t:factor*scale for t in seen.logits}
+    return Regulation('mine', weigh)
+
+def own_step(factor): # a class of the user's own, of one name
+    class Mine(Student):
+        def forward(self, batch): return factor*super().forward(batch)
+    return Mine
+
+def regulated():
+    some = np.arange(6) % 2 == 0
+    teachers = {'opt':LOGITS, 'sar':LOGITS + 1, SOURCE:LOGITS + 2}
+    labels = np.array([0,1,-1,-1,-1,-1])
+    options = dict(normalize=False)
+    return RegulatedLoss(teachers, REGULATIONS['batch'], options, labels, False, np.linspace(0, 1, 6), {'sar':some})
 
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory):
@@ -44,36 +66,51 @@ def weights(tmp_path_factory):
     f.write_bytes(b'one')
     return f
 
-def by_type(weights):
-    "Something that a parameter may be, by its annotation"
-    file = LocalFile(str(weights))
-    return {Scenes: PAIRS, Predictor: predictor(), ImageTranslator: translator(), LocalFile: file,
-            Weights: Weights(file), Architecture: Architecture('googlenet'), Compute: Compute('cpu', 'float32'),
-            TrainConfig: TrainConfig(), ImageConfig: ImageConfig(), CloudSpec: CloudSpec(),
-            RegulatedLoss: RegulatedLoss(LOGITS, REGULATIONS['batch']),
-            dict: dict(STATE), str: 'full', int: 8, bool: False}
+def value(name, parameter, weights):
+    "Something that a parameter may be, by its name"
+    sets = dict(source=SCENES, train=PAIRS, pairs=PAIRS, s=PAIRS, radar=PAIRS.select('sar'))
+    networks = dict(t=translator(), teachers={'opt':predictor(), SOURCE:predictor()})
+    choices = dict(cfg=TrainConfig(), head=TrainConfig(), body=TrainConfig(lr=3e-4), how=ImageConfig(),
+                   clouds=CloudSpec(), comp=Compute('cpu', 'float32'), options={'weight': 4.})
+    monitor = ModalityMonitor(dict(opt=LOGITS, sar=LOGITS + 1))
+    taught = dict(loss=HardLabels(np.arange(6)), monitor=monitor, kind=Student)
+    files = dict(arch=Architecture('googlenet'), weights=Weights(LocalFile(str(weights)), 'SENTINEL2_RGB_MOCO'))
+    rows = dict(labelled=np.arange(3), rows=range(6), purpose=(0, 'F1'), lo=[0.]*3, hi=[1.]*3)
+    words = dict(name='F1', mode='full', dtype='uint8', missing='error')
+    numbers = dict(seed=0, width=8, blocks=2, monitor_every=1)
+    if parameter.startswith('f_') or parameter == 'p': return predictor()
+    if parameter == 'start': return dict(STATE) if name.endswith(('paired', 'learn_on_target')) else predictor()
+    if parameter == 'loss' and name.endswith('train_branches'): return regulated()
+    if parameter == 'how' and name.endswith('train_live'): return REGULATIONS['batch']
+    return (sets | networks | choices | taught | files | rows | words | numbers)[parameter]
 
-BY_NAME = dict(loss=HardLabels(np.arange(6)), monitor=ModalityMonitor({t: LOGITS[t] for t in ('opt', 'sar')}),
-               labelled=np.arange(3), rows=range(6), purpose=(0, 'F1'), lo=[0.]*3, hi=[1.]*3, monitor_every=1,
-               options={'weight': 4.}, modality='opt', dtype='uint8')
+WORDS = dict(googlenet='resnet50', adam='sgd', cosine='constant', full='top', error='rest', uint8='uint16')
 
-def value(p, weights):
-    "Something that a parameter may be"
-    return BY_NAME[p.name] if p.name in BY_NAME else by_type(weights)[p.annotation]
+def of_a_set(s):
+    "The same set with one thing changed"
+    out = [s.subset([0, 1]), replace(s, labels=s.labels[::-1].copy()), replace(s, ids=[f'{i} other' for i in s.ids])]
+    for k,m in s.modalities.items():
+        pixel = m.values.copy()
+        pixel[0,0,0,0] += 1
+        some = np.arange(len(s)) > 0
+        turned = replace(m, bands=m.bands[::-1])
+        out += [replace(s, **{k:pixel}), *(s.with_modality(k, o) for o in (replace(m, present=some), turned))]
+    return out + [s.select(k) for k in s.names if len(s.names) > 1] + [s.with_modality('again', m)]
 
 def scalars(v):
     "Other values of the same kind"
     if isinstance(v, bool): return [not v]
     if isinstance(v, (int, float)): return [v + 1]
-    if isinstance(v, str): return ['resnet50' if v == 'googlenet' else v + ' other']
+    if isinstance(v, str): return [WORDS[v]]*(v in WORDS) + [f'{v} other']*(v != 'googlenet')
     if isinstance(v, torch.Tensor): return [v + 1e-3, v.to(torch.float64), v[:1]]
-    if isinstance(v, np.ndarray): return [v + 1, v[:1], v.astype(np.float32)]
+    if isinstance(v, np.ndarray): return [~v, v[:1]] if v.dtype == bool else [v + 1, v[:1], v.astype(np.float32)]
     if isinstance(v, range): return [range(v.stop + 1), range(1, v.stop)]
+    if isinstance(v, type): return [OGMGE, GDL, own_step(1), own_step(2)]
 
 def parts(v):
     "Containers with one of their parts changed, or left out"
     if isinstance(v, dict):
-        fewer = [{k: x for k,x in v.items() if k != next(iter(v))}] if v else []
+        fewer = [{k: x for k,x in v.items() if k != gone} for gone in v]
         return [{**v, k: c} for k,x in v.items() for c in changes(x)] + fewer
     if isinstance(v, (list, tuple)):
         fewer = [v[:-1]] if len(v) else []
@@ -82,12 +119,17 @@ def parts(v):
 def others(v):
     "Things of the library with something else in them"
     if isinstance(v, LocalFile): return [LocalFile(__file__)]
+    if isinstance(v, Weights): return [replace(v, **c) for c in (dict(file=LocalFile(__file__)), dict(layout='IMAGENET'))]
     if isinstance(v, Architecture): return [Architecture('resnet50')]
     if isinstance(v, Compute): return [Compute('cpu', 'bf16')]
-    if isinstance(v, Regulation): return [REGULATIONS['none']]
-    if isinstance(v, Input): return [Input(v.sensor, v.bands[::-1], v.units)]
-    if isinstance(v, HardLabels): return [HardLabels(v.labels[::-1].copy()), SoftLabels(torch.eye(6))]
-    if isinstance(v, Scenes): return [v.subset([0, 1]), replace(v, labels=v.labels[::-1].copy())]
+    if isinstance(v, Regulation): return [REGULATIONS['none'], REGULATIONS['sample'], surer(1.), surer(2.)]
+    if isinstance(v, Input): return [Input(v.sensor, v.bands[::-1], v.units), Input('height', ('elevation',), 'm')]
+    if isinstance(v, HardLabels): return [HardLabels(v.labels[::-1].copy()), *other_losses()]
+    if isinstance(v, Scenes): return of_a_set(v)
+
+def other_losses():
+    losses = SoftLabels(torch.eye(6)),Softened(LOGITS, np.arange(6)),regulated()
+    return [*losses, *(c for one in losses for c in changes(one))]
 
 def changes(v):
     "The same with one thing changed, for every thing in it"
@@ -102,13 +144,15 @@ def changes(v):
     assert out, type(v)
     return out
 
-def test_there_are_stages(): assert len(STAGES) >= 12
+KNOWN = {'train_network','adapt_network','load_source','logits_of','translated_images','learn_on_source',
+         'learn_on_target','unpaired','paired','align_subdomains','fuse_late','train_live','train_branches'}
+
+def test_there_are_stages(): assert {name.rpartition('.')[2] for name in STAGES} >= KNOWN
 
 @pytest.mark.parametrize('name', sorted(STAGES))
 def test_every_argument_moves_the_key(name, weights):
     f = STAGES[name]
-    parameters = [p for p in inspect.signature(f).parameters.values() if p.name != 'work']
-    given = {p.name: value(p, weights) for p in parameters}
+    given = {p: value(name, p, weights) for p in inspect.signature(f).parameters if p != 'work'}
     key = call(f, **given).key
     assert call(f, **given).key == key
     seen = {key}
@@ -125,6 +169,48 @@ def test_a_file_counts_by_its_content(weights):
     assert argument_key(LocalFile(str(same))) == before
     same.write_bytes(b'two')
     assert argument_key(LocalFile(str(same))) != before
+
+def of_training(**given):
+    "Key of a training on the pairs, with some arguments given otherwise"
+    usual = dict(name='F2', arch=Architecture('googlenet'), train=PAIRS, rows=range(6), loss=HardLabels(np.arange(6)),
+                 cfg=TrainConfig(), purpose=(0, 'F2'), comp=Compute('cpu', 'float32'))
+    return call(train_network, **usual | given).key
+
+def twice(weights): return {t:2*w for t,w in weights.items()}
+def by_a_helper(seen): return twice(dict.fromkeys(seen.logits, 1.))
+
+def test_a_regulation_counts_by_its_code(monkeypatch):
+    "Its own, what it closes over, its defaults, and that of functions of yours that it calls"
+    def key(how): return of_training(loss=replace(regulated(), regulation=how, options={}))
+    assert key(surer(1.)) == key(surer(1.)) != key(surer(2.))
+    def other_default(seen, scale=2.): return {t:scale for t in seen.logits}
+    def one_default(seen, scale=1.): return {t:scale for t in seen.logits}
+    other_default.__name__ = one_default.__name__
+    assert key(Regulation('mine', one_default)) != key(Regulation('mine', other_default))
+    before = key(Regulation('mine', by_a_helper))
+    def twice(weights): return {t:3*w for t,w in weights.items()}
+    monkeypatch.setitem(globals(), 'twice', twice)
+    assert key(Regulation('mine', by_a_helper)) != before
+
+def thermal(factor, of):
+    "A sensor of the user's own, entered by one name, with a factor in one of its functions"
+    def channels(x, bands, units): return x*(factor if of == 'channels' else 1)
+    def bands(names): return tuple(names)[:factor if of == 'bands' else None]
+    def channel_names(bands): return [f'{b}{factor if of == "channel_names" else 0}' for b in bands]
+    scenes.sensor('thermal', dict(K=Unit(('float32',), 0, 400)), True, bands, channel_names)(channels)
+    return PAIRS.with_modality('hot', Modality(np.full((6,1,64,64), 300, np.float32), ('T',), 'K', 'thermal'))
+
+@pytest.mark.xfail(strict=True, reason='the key of a set holds the name of its sensor alone: Scenes.__key__ is to come')
+@pytest.mark.parametrize('of', ['channels','bands','channel_names'])
+def test_a_sensor_counts_by_its_code(of, monkeypatch):
+    "A set keeps its fingerprint, and what is trained on it gets another key"
+    monkeypatch.setitem(scenes.SENSORS, 'thermal', None) # and taken out again
+    keys = []
+    for factor in (1, 1, 2):
+        s = thermal(factor, of)
+        keys.append((s.fingerprint, of_training(train=s)))
+    assert keys[0] == keys[1]
+    assert keys[0][0] == keys[2][0] and keys[0][1] != keys[2][1]
 
 @stage('loss of one')
 def loss_of(p:Predictor): return p.state['fc.bias'].sum()

@@ -70,6 +70,8 @@ def _setup_arguments(root):
     with mock.patch.dict(sys.modules, setuptools=fake): runpy.run_path(str(Path(root, 'setup.py')))
     return got
 
+def _extras(cfg): return [k.removesuffix('_requirements') for k in cfg if k.endswith('_requirements')]
+
 def environment(root=ROOT):
     "environment.yml, setup.py, ruff.toml and the workflow say what settings.ini says"
     f,bad,cfg = Path(root, 'environment.yml'),[],settings(root)
@@ -79,7 +81,7 @@ def environment(root=ROOT):
     for key,value,expected in (('name', got.get('name'), cfg['lib_name']), ('version', got.get('version'), cfg['version']),
             ('python_requires', got.get('python_requires'), f'>={cfg["min_python"]}'),
             ('install_requires', got.get('install_requires'), shlex.split(cfg['requirements'])),
-            *((f'extras_require[{k}]', extras.get(k), shlex.split(cfg[f'{k}_requirements'])) for k in ('dev','cluster')),
+            *((f'extras_require[{k}]', extras.get(k), shlex.split(cfg[f'{k}_requirements'])) for k in _extras(cfg)),
             ('console_scripts', got.get('entry_points', {}).get('console_scripts'), cfg['console_scripts'].split())):
         if value != expected: bad.append(f'setup.py passes {key}={value!r}, settings.ini says {expected!r}. Let setup.py read settings.ini, and edit only the latter.')
     for p,pattern,value in (('ruff.toml', r'target-version = "(.*?)"', 'py' + cfg['min_python'].replace('.', '')), ('.github/workflows/test.yml', r'python: \["(.*?)"', cfg['min_python'])):

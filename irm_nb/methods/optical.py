@@ -44,14 +44,6 @@ def texture_complexity(images, # uint8 [N,3,H,W]
     g = images.mean(1, dtype=np.float32).astype(int)*levels//256
     beside = (g[:,:,:-1], g[:,:,1:]),(g[:,:-1], g[:,1:])
     pairs = np.concatenate([(a*levels + b).reshape(len(g), -1) for a,b in beside], 1)
-#| export
-def texture_complexity(images, # uint8 [N,3,H,W]
-                       levels:int=16 # grey levels
-                      ) -> np.ndarray: # float64 [N], bits: 0 for one colour, at most 2·log2(levels)
-    "Entropy of neighbouring grey levels, right and below"
-    g = images.mean(1, dtype=np.float32).astype(int)*levels//256
-    pairs = np.concatenate([(a*levels + b).reshape(len(g), -1) for a,
-        b in ((g[:,:,:-1], g[:,:,1:]), (g[:,:-1], g[:,1:]))], 1)
     p = np.stack([np.bincount(x, minlength=levels**2) for x in pairs])/pairs.shape[1]
     return -(p*np.log2(p, where=p > 0, out=np.zeros_like(p))).sum(1)
 
