@@ -49,7 +49,7 @@ def channel_stats(s:Scenes, chunk=32) -> dict: # {'mean': [C], 'std': [C]}
         x = channels(s, rows).flatten(2)
         there = _there(s, rows)
         if there is None: there = torch.ones(x.shape[:2])
-        else: x = x*there[:,:,None]
+        else: x = x.masked_fill(there[:,:,None] == 0, 0)
         n = n + x.shape[2]*there.double().sum(0)
         sx = sx + x.sum(2).double().sum(0)
         sxx = sxx + torch.linalg.vector_norm(x, dim=2).double().square().sum(0)
@@ -99,7 +99,7 @@ class Batches:
     def _make(self, idx):
         x = (channels(self.s, idx) - self.mean)/self.std
         there = _there(self.s, idx)
-        x = x if there is None else x*there[:,:,None,None]
+        if there is not None: x = x.masked_fill(there[:,:,None,None] == 0, 0)
         return x.permute(0,2,3,1).to(self.comp.device, self.dtype).contiguous()
     def __call__(self, idx) -> torch.Tensor: # indices [B] -> [B,C,H,W], channels last
         "The batch `idx`"

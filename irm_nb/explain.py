@@ -29,11 +29,12 @@ class Probe:
     model: nn.Module # in eval mode
     predictor: Predictor # what the network is of: the modalities that it reads, its classes and statistics
     comp: Compute
+    missing: str = 'error' # samples that lack a modality: 'error', or 'rest' answers by what is there
     def __repr__(self):
         return f'Probe on {"+".join(self.predictor.names)}, {len(self.predictor.classes)} classes, {self.comp.kind}'
     def inputs(self, pairs, idx=slice(None)) -> torch.Tensor: # [B,C,H,W] on the device; 0 is a channel's training mean
         rows = _rows(pairs, idx)
-        return Batches(self.predictor.part_of(pairs), self.predictor.stats, self.comp, limit=0)(rows)
+        return Batches(self.predictor.part_of(pairs, self.missing), self.predictor.stats, self.comp, limit=0)(rows)
     @torch.no_grad()
     def logits(self, x) -> torch.Tensor: # float32 [B,K]
         with self.comp.autocast(): return self.model(x).float()
@@ -51,7 +52,9 @@ def _parts(s, idx, batch): return torch.as_tensor(_rows(s, idx)).split(batch)
 
 # %% ../nbs/32_explain.ipynb #e54bdb1f
 def probe(predictor, # `Predictor`, or a `Probe` as it is
-          comp:Compute=None) -> Probe:
+          comp:Compute=None,
+          missing='error' # as in `Predictor.part_of`
+         ) -> Probe:
     "Load a predictor's network to ask it many things"
     if isinstance(predictor, Probe): return predictor
     if not isinstance(predictor, Predictor):
@@ -61,7 +64,7 @@ def probe(predictor, # `Predictor`, or a `Probe` as it is
     if not isinstance(comp, Compute):
         raise OptionError('comp', f'a {type(comp).__name__}', 'a Compute', 'Pass compute().')
     m = predictor.model().to(comp.device, memory_format=torch.channels_last)
-    return Probe(m.requires_grad_(False).eval(), predictor, comp)
+    return Probe(m.requires_grad_(False).eval(), predictor, comp, missing)
 
 # %% ../nbs/32_explain.ipynb #c768b619
 def subsets(names # of M modalities

@@ -68,9 +68,14 @@ class Opinions:
     labels: torch.Tensor # [B], -1 off L
     progress: float = 0. # share of the training that is done
     cover: torch.Tensor = None # share of each image under cloud [B], where it is known
+    present: dict = field(default_factory=dict) # modality -> bool [B], where some samples lack it
     @property
-    def contributions(self) -> dict: # modality -> S [B]
-        return {t:information_contribution(z) for t,z in self.logits.items() if t != SOURCE}
+    def contributions(self) -> dict: # modality -> S [B]; one that a sample lacks counts as the mean of its others
+        s = {t:information_contribution(z) for t,z in self.logits.items() if t != SOURCE}
+        if not set(self.present) & set(s): return s
+        here = torch.stack([self.present.get(t, torch.ones_like(v, dtype=torch.bool)).float() for t,v in s.items()])
+        mean = (here*torch.stack([*s.values()])).sum(0)/here.sum(0).clamp_min(1)
+        return {t:torch.where(h > 0, v, mean) for (t,v),h in zip(s.items(), here)}
 
 # %% ../nbs/13_irm.ipynb #70fb977e
 REGULATIONS = {}
@@ -126,15 +131,14 @@ def control_by_sample(seen:Opinions, normalize=False):
     return _same_factor(seen, irm_by_sample(seen, normalize))
 
 # %% ../nbs/13_irm.ipynb #24953e71
-def weigh(how:Regulation, seen:Opinions, present:dict, # modality -> bool [B], where some lack it
-          options:dict) -> dict:
+def weigh(how:Regulation, seen:Opinions, options:dict) -> dict:
     "The weight of every teacher, as numbers, scalars or [B]"
     weights = how.weigh(seen, **options)
     if not isinstance(weights, dict) or set(weights) != set(seen.logits):
         found = ', '.join(map(str, weights)) if isinstance(weights, dict) else f'a {type(weights).__name__}'
         raise OptionError(f'regulation {how.name}', f'weights of {found}', f'one for each of {", ".join(seen.logits)}',
                           'Return a dictionary: teacher -> weight.')
-    return {t:w*present[t].float() if t in present else w for t,w in weights.items()}
+    return {t:w*seen.present[t].float() if t in seen.present else w for t,w in weights.items()}
 
 def report(seen:Opinions, weights:dict) -> dict: # name -> scalar
     "What is logged of a regulation"
@@ -176,9 +180,9 @@ def check_options(how:Regulation, options:dict):
 # %% ../nbs/13_irm.ipynb #cb3af7d6
 def regulate(logits, # of the target network [B,K]
              seen:Opinions, probabilities:dict, # teacher -> [B,K]
-             how:Regulation, options:dict, present=()) -> tuple: # (loss, {name: number})
+             how:Regulation, options:dict) -> tuple: # (loss, {name: number})
     "The loss of one batch, and what is logged of it"
-    weights = weigh(how, seen, dict(present), options)
+    weights = weigh(how, seen, options)
     return regulated_loss(logits, probabilities, weights),report(seen, weights)
 
 class Regulated:
@@ -198,10 +202,11 @@ class Regulated:
         for y in self.y.values(): y[known] = F.one_hot(self.labels[known], y.shape[1]).to(y)
     def __call__(self, logits, batch):
         rows = batch.rows.to(logits.device)
-        seen = Opinions({t:z[rows] for t,z in self.logits.items()}, self.labels[rows], batch.progress,
-                        None if self.cover is None else self.cover[rows])
+        cover = None if self.cover is None else self.cover[rows]
         present = {m:p[rows] for m,p in self.present.items()}
-        return regulate(logits, seen, {t:y[rows] for t,y in self.y.items()}, self.how, self.options, present)
+        logits_of = {t:z[rows] for t,z in self.logits.items()}
+        seen = Opinions(logits_of, self.labels[rows], batch.progress, cover, present)
+        return regulate(logits, seen, {t:y[rows] for t,y in self.y.items()}, self.how, self.options)
 
 # %% ../nbs/13_irm.ipynb #309b2497
 @patch

@@ -431,7 +431,7 @@ def reestimate_bn(m:nn.Module,
     norms = [b for b in m.modules() if isinstance(b, (nn.BatchNorm1d, nn.BatchNorm2d)) and b.track_running_stats]
     if not norms:
         said = f'{type(m).__name__} has no batch norm: there are no statistics to measure again, it stays as it is'
-        warnings.warn(said, stacklevel=2)
+        warnings.warn(said, stacklevel=3)
         return m
     kept = [b.momentum for b in norms]
     for b in norms:

@@ -31,6 +31,7 @@ class Unit:
     below: float = math.inf # some value lies below it
     usual: str = '' # in words
     do: str = 'Convert the values, or leave out the samples that hold a fill value.'
+    cloud: float = None # what dense cloud looks like; None: as in pictures and reflectance
 
 @dataclass(frozen=True)
 class Sensor:
@@ -62,7 +63,8 @@ def _named_bands(bands):
         raise OptionError('bands', repr(bands), 'different names, one for each channel', "Pass bands=('R','G','B').")
     return names
 
-@sensor('optical', dict(rgb8=Unit(('uint8',)), reflectance=Unit(('uint16',))), clouded=True, bands=_named_bands)
+@sensor('optical', dict(rgb8=Unit(('uint8',), usual='0 to 255'),
+                        reflectance=Unit(('uint16',), usual='reflectance times 10,000')), clouded=True, bands=_named_bands)
 def optical_channels(x, bands, units):
     "Values of any bands as shares of full brightness"
     if units == 'rgb8': return x/255
@@ -98,12 +100,19 @@ def radar_channels(x, bands, units):
 # %% ../nbs/04_scenes.ipynb #952630a8
 def _relief_names(bands): return 'relief', 'slope down', 'slope right'
 
-@sensor('height', dict(m=Unit(('float16','float32'), -1000, 9500, usual='heights in m')), clouded=False,
-        bands=_named_bands, channel_names=_relief_names)
+def _steps(x, dim): # as torch.gradient gives them, in operations that can be exported for any batch
+    n = x.shape[dim]
+    first = x.narrow(dim, 1, 1) - x.narrow(dim, 0, 1)
+    last = x.narrow(dim, n - 1, 1) - x.narrow(dim, n - 2, 1)
+    inside = (x.narrow(dim, 2, n - 2) - x.narrow(dim, 0, n - 2))/2
+    return torch.cat([first, inside, last], dim)
+
+_METRES = Unit(('float16','float32'), -1000, 9500, usual='heights in m')
+
+@sensor('height', dict(m=_METRES), clouded=False, bands=_named_bands, channel_names=_relief_names)
 def height_channels(x, bands, units):
     "Relief [m], and slope down and to the right [m a pixel]"
-    down,right = torch.gradient(x, dim=(2,3))
-    return torch.cat([x - x.mean((2,3), keepdim=True), down, right], 1)
+    return torch.cat([x - x.mean((2,3), keepdim=True), _steps(x, 2), _steps(x, 3)], 1)
 
 # %% ../nbs/04_scenes.ipynb #adee669c
 def _array(where, a, ndim, dtypes, what):
@@ -481,8 +490,9 @@ def _check_values(name, m, ids):
             raise PairError(part, list(a.shape), f'{list(shape)}, for {name} {list(m.values.shape)}',
                             'Make it from the same samples, at the same size, or leave it out.')
     unit = SENSORS[m.sensor].units[m.units]
-    if m.values.dtype.kind != 'f' or not m.values.size or m.present is not None and not m.present.any(): return
-    lo,hi = _check_finite(name, m.values, ids)
+    there = m.values if m.present is None else m.values[m.present]
+    if there.dtype.kind != 'f' or not there.size: return
+    lo,hi = _check_finite(name, there, ids if m.present is None else [i for i,p in zip(ids, m.present) if p])
     if lo >= unit.below: raise UnitsError(name, f'no value below {unit.below:g}', unit.usual, unit.do)
     if lo < unit.least or hi > unit.most:
         raise UnitsError(name, f'values from {lo:g} to {hi:g}', unit.usual, unit.do)
@@ -626,11 +636,17 @@ def _added(s, alpha, kind):
     return dict(alpha=both, kind=None if s.kind is None else np.maximum(s.kind, kind),
                 cover=None if both is None else clouds.cover(both))
 
+def _overcast(m, ground, alpha, spec):
+    white = SENSORS[m.sensor].units[m.units].cloud
+    if white is None: return clouds.compose(ground, alpha, shadow=spec.shadow, bands=m.bands)
+    a = alpha[:,None]/np.float32(255)
+    return ((1 - a)*ground + a*white).astype(ground.dtype)
+
 def _composed(m, alpha, spec, keep):
     "A modality under clouds; `keep`: the ground is known and stays at hand"
     if not m.clouded: return m
     ground = m.values if m.clear is None else m.clear
-    cloudy = _ours(clouds.compose(ground, alpha, shadow=spec.shadow, bands=m.bands))
+    cloudy = _ours(_overcast(m, ground, alpha, spec))
     return replace(m, values=cloudy, clear=ground if keep else None)
 
 # %% ../nbs/04_scenes.ipynb #b02dfbb9

@@ -6,7 +6,8 @@
 __all__ = ['ROLES', 'PRESETS', 'Weights', 'read_weights', 'Config', 'Predictor', 'trained', 'n_channels', 'begun',
            'train_network', 'load_source', 'pretrain', 'moved', 'adapt_network', 'adapt_on', 'adapt', 'source_teacher',
            'logits_of', 'cached_logits', 'has', 'pseudo_labels', 'distil', 'taught_by', 'target_rows', 'opinions_of',
-           'regulated', 'monitored', 'train_target', 'teachers', 'check_task', 'irm_transfer', 'evaluate', 'tidy']
+           'regulated', 'monitored', 'train_target', 'teachers', 'check_task', 'check_regulation', 'irm_transfer',
+           'evaluate', 'tidy']
 
 # %% ../nbs/14_transfer.ipynb #78b458b6
 import json
@@ -475,9 +476,16 @@ def check_task(task:Task, cfg:Config=Config()):
     if backbone(cfg.target_arch).channels is None:
         check_images(cfg.target_arch, n_channels(task.train), task.train.size)
 
+def check_regulation(task:Task, cfg:Config):
+    "`PairError` where a regulation needs what a task doesn't know, before teachers are trained for it"
+    if 'cover' in REGULATIONS[cfg.regulation].needs and task.train.cover is None:
+        raise PairError('cover', 'None', f'the cover of every training sample: {cfg.regulation!r} weighs by it',
+                        'Compose clouds with with_clouds, give cover=, or take another regulation.')
+
 def irm_transfer(task:Task, cfg:Config=Config(), store:Store=None, comp:Compute=None) -> Predictor:
     "The paper's method: f_pre → f_S → F1 → F2 with IRM"
     check_task(task, cfg)
+    check_regulation(task, cfg)
     store,comp = store or Store(),comp or compute()
     for name,v,kind in (('cfg', cfg, Config), ('store', store, Store), ('comp', comp, Compute)):
         if not isinstance(v, kind):
