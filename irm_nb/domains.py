@@ -179,13 +179,18 @@ def _scenes(folder, size:int=64): return folders.scene_folder(folder, size=size,
 @target('saved')
 def _saved(folder): return Scenes.load(folder)
 
-# %% ../nbs/28_domains.ipynb #b2e8f4ed
+# %% ../nbs/28_domains.ipynb #4144e969
 def optical_bands(text) -> tuple: # names
     "Bands by their names, as in R,G,B,NIR, or by their letters, as in RGBN; or all"
     letters = dict(R='R', G='G', B='B', N='NIR')
     if text == 'all': return text
     return tuple(letters[c] for c in text) if set(text) <= set(letters) else tuple(re.split('[,+]', text))
 
+def further_modalities(text) -> dict: # folder -> 'height' or 'radar'
+    "Further modalities beside opt and sar, as in dem:height,ascending:radar"
+    return dict(part.partition(':')[::2] for part in text.split(','))
+
+# %% ../nbs/28_domains.ipynb #b2e8f4ed
 @target('world')
 def _world_target(samples, bands:optical_bands=('R','G','B'), height:bool=False):
     return world.target(samples, seed=0, bands=bands, height=height)
@@ -200,10 +205,6 @@ def _sen12ms_cloud(folder, size:int=64, per_class:int=1622):
 
 @target('hunan_cloud')
 def _hunan_cloud(folder, size:int=64): return datasets.hunan_cloud(folder, size=size, progress=False)
-
-def further_modalities(text) -> dict: # folder -> 'height' or 'radar'
-    "Further modalities beside opt and sar, as in dem:height,ascending:radar"
-    return dict(part.partition(':')[::2] for part in text.split(','))
 
 @target('pairs')
 def _pairs(folder, size:int=64, opt:str='opt', sar:str='sar', pols:polarisations=None, groups:scene_pattern=None,
