@@ -1,15 +1,14 @@
 """Exported predictors of every form answer like the predictor, in a process without irm_nb."""
 import re, subprocess, sys
-import numpy as np, pytest, torch
+import numpy as np, pytest
 from torch import nn
 
 from irm_nb import world
 from irm_nb.batches import Batches, channel_stats
 from irm_nb.core import OptionError, OutputError, compute
-from irm_nb.export import traced
+import irm_nb.export, irm_nb.methods.translate # noqa: F401, they add to Predictor and to BACKBONES
 from irm_nb.models import BACKBONES, Backbone, new_model, reestimate_bn
 from irm_nb.transfer import trained
-import irm_nb.methods.translate
 
 CPU = compute('cpu', 'float32')
 LOAD = '''
@@ -29,7 +28,8 @@ if 'onnx' in sys.argv:
 
 def sketch(n_classes, in_channels):
     conv = nn.Conv2d(in_channels, 8, 5, stride=4)
-    return nn.Sequential(conv, nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, n_classes))
+    pool = nn.AdaptiveAvgPool2d(1)
+    return nn.Sequential(conv, nn.BatchNorm2d(8), nn.ReLU(), pool, nn.Flatten(), nn.Linear(8, n_classes))
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch): monkeypatch.setitem(BACKBONES, 'sketch', Backbone(sketch, head='5', first='0'))
@@ -63,7 +63,8 @@ def test_the_same_logits(tmp_path, pairs, arch, names, onnx):
     run(LOAD, tmp_path, *['onnx']*onnx)
     own = p.logits(s, CPU).numpy()
     assert own.std(0).min() > 1e-3
-    for f in ['logits.npy'] + ['onnx.npy']*onnx: np.testing.assert_allclose(np.load(tmp_path/f), own, atol=1e-3*own.std())
+    for f in ['logits.npy'] + ['onnx.npy']*onnx:
+        np.testing.assert_allclose(np.load(tmp_path/f), own, atol=1e-3*own.std())
 
 def test_the_examples_run(tmp_path, pairs):
     folder = untrained('sketch', pairs.select('sar')).export(tmp_path/'folder', onnx=True)
