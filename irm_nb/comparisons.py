@@ -106,7 +106,7 @@ def _method_row(ax, y, runs, parts, colour):
         ax.plot(runs[part], np.full(len(runs), y + .33), 'o', ms=2, mec=colour, mfc=fill, mew=.5)
 
 @styled
-def methods_figure(results, # table: method, seed, OA_cloudy, OA_clear; `uses`, a modality or several, where known
+def methods_figure(results, # table: method, seed, OA_cloudy, OA_clear; `sees`, a modality or 'all', where known
                    score='OA', # what stands before _cloudy and _clear
                    order=None # methods from the top; a column, to sort by its mean; None takes the table's order
                   ) -> Figure:
@@ -119,8 +119,8 @@ def methods_figure(results, # table: method, seed, OA_cloudy, OA_clear; `uses`, 
     seen = {}
     for y,name in enumerate(names):
         runs = results[results.method == name]
-        sees = runs.uses.iloc[0] if 'uses' in runs else None
-        colour = colour_of(sees or 'target')
+        sees = runs.sees.iloc[0] if 'sees' in runs else None
+        colour = COLOURS['target'] if sees is None or '+' in sees else colour_of(sees)
         _method_row(ax, y, runs, parts, colour)
         if sees: seen[sees] = dict(marker='s', color=colour, label=f'sees {word(sees)}')
     name_rows(ax, names)
