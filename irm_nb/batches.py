@@ -61,6 +61,11 @@ def channel_stats(s:Scenes, chunk=32) -> dict: # {'mean': [C], 'std': [C]}
     return dict(mean=mean.tolist(), std=(sxx/n - mean**2).clamp_min(1e-8).sqrt().tolist())
 
 # %% ../nbs/06_batches.ipynb #985eeada
+def _check_place(comp, limit):
+    if not isinstance(comp, Compute):
+        raise OptionError('comp', f'a {type(comp).__name__}', 'a Compute', 'Pass compute().')
+    check_real('limit', limit, 0)
+
 def _check_stats(s, stats):
     "Means and deviations [1,C,1,1]"
     if not len(s): raise BudgetError('s', 'an empty set', 'samples', 'Check what was left of it.')
@@ -85,15 +90,14 @@ class Batches:
                  comp:Compute,
                  limit=8<<30): # bytes that may live on the device
         check_scenes('s', s)
-        if not isinstance(comp, Compute):
-            raise OptionError('comp', f'a {type(comp).__name__}', 'a Compute', 'Pass compute().')
-        check_real('limit', limit, 0)
+        _check_place(comp, limit)
         self.s,self.comp = s,comp
         self.mean,self.std = _check_stats(s, stats)
         self.dtype = torch.bfloat16 if comp.precision == 'bf16' else torch.float32
         shape = len(s),*s.size,self.mean.numel()
         self.x = None # or all samples, where they find room
-        if np.prod(shape)*self.dtype.itemsize <= limit: self.x = torch.empty(shape, dtype=self.dtype, device=comp.device)
+        if np.prod(shape)*self.dtype.itemsize <= limit:
+            self.x = torch.empty(shape, dtype=self.dtype, device=comp.device)
         self.ready = torch.zeros(len(s), dtype=torch.bool) # samples already in `x`
     def __len__(self): return len(self.s)
     def _make(self, idx):

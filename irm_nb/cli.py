@@ -132,7 +132,8 @@ def _cell_options(p, many, **usual): # usual: words for help texts
     p.add_argument('--clear-labels', action='store_const', const=True, help='show the labelled images without clouds')
     p.add_argument('--set', type=_text, nargs='+', metavar='NAME=VALUE',
                    help='choices: tau=0.5, epochs=2 (of every training), target.lr=0.01 (of one), '
-                        'target_arch=resnet50, regulation=sample, regulation_options.normalize=true, source_weights=FILE …')
+                        'target_arch=resnet50, regulation=sample, regulation_options.normalize=true, '
+                        'source_weights=FILE …')
 
 # %% ../nbs/37_cli.ipynb #8a85f3fc
 def _device_options(p):

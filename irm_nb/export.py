@@ -101,6 +101,7 @@ print(note['classes'][logits[0].argmax()])
 ```
 '''
 
+# %% ../nbs/16_export.ipynb #b3944d05
 _READ_ONNX = '''
 The same in ONNX:
 

@@ -142,6 +142,7 @@ def _tile_axes(fig, shown): # name -> (RGB, words); eight places or more
         ax.set_xlabel(words, fontsize=6.5)
     bare(*axs)
 
+# %% ../nbs/37_inspect.ipynb #86005dff
 @patch
 @styled
 def figure(self:View) -> Plate:

@@ -118,6 +118,7 @@ def _counts(name, *values):
         raise OptionError(name, values, 'whole numbers', 'Pass counts of samples, not shares.')
     return [int(v) for v in numbers]
 
+# %% ../nbs/07_metrics.ipynb #4cf11339
 def wilson(k, # successes
            n, # trials
            level:float=0.95 # of confidence

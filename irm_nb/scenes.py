@@ -323,6 +323,8 @@ class _Frozen:
                                       f'its content. Derive another set: replace(pairs, {name}=…)')
         object.__setattr__(self, name, value)
     def __delattr__(self, name): raise FrozenInstanceError(f'Scenes.{name} can not be deleted')
+    def __key__(self): # what results depend on: the code of sensors of one's own as well
+        return [self.fingerprint, *(SENSORS[m.sensor].__key__() for m in self.modalities.values())]
     def __copy__(self): return self
     def __deepcopy__(self, memo): return self
     def __setstate__(self, state):

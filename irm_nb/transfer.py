@@ -476,6 +476,7 @@ def check_task(task:Task, cfg:Config=Config()):
     if backbone(cfg.target_arch).channels is None:
         check_images(cfg.target_arch, n_channels(task.train), task.train.size)
 
+# %% ../nbs/14_transfer.ipynb #dfd55cbd
 def check_regulation(task:Task, cfg:Config):
     "`PairError` where a regulation needs what a task doesn't know, before teachers are trained for it"
     if 'cover' in REGULATIONS[cfg.regulation].needs and task.train.cover is None:
@@ -484,13 +485,14 @@ def check_regulation(task:Task, cfg:Config):
 
 def irm_transfer(task:Task, cfg:Config=Config(), store:Store=None, comp:Compute=None) -> Predictor:
     "The paper's method: f_pre → f_S → F1 → F2 with IRM"
+    for name,v,kind in (('cfg', cfg, Config), ('store', store, Store), ('comp', comp, Compute)):
+        if not isinstance(v, kind) and (v is not None or name == 'cfg'):
+            raise OptionError(name, f'a {type(v).__name__}', f'a {kind.__name__}',
+                              'Its arguments are task, cfg, store, comp.')
     check_task(task, cfg)
     check_regulation(task, cfg)
-    store,comp = store or Store(),comp or compute()
-    for name,v,kind in (('cfg', cfg, Config), ('store', store, Store), ('comp', comp, Compute)):
-        if not isinstance(v, kind):
-            raise OptionError(name, f'a {type(v).__name__}', f'a {kind.__name__}',
-                'Its arguments are task, cfg, store, comp.')
+    store = Store() if store is None else store
+    comp = compute() if comp is None else comp
     return train_target(teachers(task, cfg, store, comp), task, cfg, store, comp)
 
 # %% ../nbs/14_transfer.ipynb #ee2bfbac

@@ -200,7 +200,6 @@ def thermal(factor, of):
     scenes.sensor('thermal', dict(K=Unit(('float32',), 0, 400)), True, bands, channel_names)(channels)
     return PAIRS.with_modality('hot', Modality(np.full((6,1,64,64), 300, np.float32), ('T',), 'K', 'thermal'))
 
-@pytest.mark.xfail(strict=True, reason='the key of a set holds the name of its sensor alone: Scenes.__key__ is to come')
 @pytest.mark.parametrize('of', ['channels','bands','channel_names'])
 def test_a_sensor_counts_by_its_code(of, monkeypatch):
     "A set keeps its fingerprint, and what is trained on it gets another key"
