@@ -28,31 +28,40 @@ def run(capsys):
 
 def test_report(notebook, tmp_path):
     "An executed notebook and a page: figures inside, no hidden cell, no widget state"
-    nb = notebook('#| hide\nimport os, matplotlib.pyplot as plt', '#| echo: false\nplt.plot([1,2]);', 'import ipywidgets\nipywidgets.IntSlider()', 'os.path.basename(os.getcwd()), 40+2')
-    done = subprocess.run([sys.executable, ROOT/'tools'/'run_notebook.py', nb, '--out', tmp_path/'demo'/'out.ipynb', '--html', tmp_path/'demo'/'out.html'],
-                          text=True, capture_output=True, env=dict(os.environ, MPLBACKEND='Agg'))
+    nb = notebook('#| hide\nimport os, matplotlib.pyplot as plt', '#| echo: false\nplt.plot([1,2]);',
+                  'import ipywidgets\nipywidgets.IntSlider()', 'os.path.basename(os.getcwd()), 40+2')
+    out,html = (tmp_path/'demo'/f'out.{e}' for e in ('ipynb', 'html'))
+    command = [sys.executable, ROOT/'tools'/'run_notebook.py', nb, '--out', out, '--html', html]
+    done = subprocess.run(command, text=True, capture_output=True, env=dict(os.environ, MPLBACKEND='Agg'))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [str(tmp_path/'demo'/f'out.{e}') for e in ('ipynb', 'html')]
+    assert done.stdout.split() == [str(out), str(html)]
     assert 'lesson.ipynb  cell 1/4' in done.stderr and 'done in' in done.stderr
-    got = nbformat.read(tmp_path/'demo'/'out.ipynb', 4)
-    assert 'widgets' not in got.metadata and got.cells[3].outputs == [] and got.cells[-1].outputs[0].data['text/plain'] == repr((tmp_path.name, 42))
-    page = (tmp_path/'demo'/'out.html').read_text()
+    got = nbformat.read(out, 4)
+    assert 'widgets' not in got.metadata and got.cells[3].outputs == []
+    assert got.cells[-1].outputs[0].data['text/plain'] == repr((tmp_path.name, 42))
+    page = html.read_text()
     assert 'data:image/png;base64' in page and '<title>A lesson</title>' in page
     for hidden in ('#| hide', 'matplotlib.pyplot', 'plt.plot', 'echo: false'): assert hidden not in page
 
 def test_widgets_leave_a_picture(run, notebook):
     "A widget that brings a picture leaves it; a bar, a slider and the state of all three leave nothing"
-    live = 'class Live:\n    def _repr_mimebundle_(self, **k): return W.IntSlider()._repr_mimebundle_(**k) | {"text/plain": "Live", "image/png": "aGVsbG8="}'
-    nb = notebook('import ipywidgets as W\nfrom tqdm.auto import tqdm', live, 'Live()', 'W.IntSlider()', 'for i in tqdm(range(3)): print(i)')
+    live = '''class Live:
+    still = {"text/plain": "Live", "image/png": "aGVsbG8="}
+    def _repr_mimebundle_(self, **k): return W.IntSlider()._repr_mimebundle_(**k) | self.still'''
+    nb = notebook('import ipywidgets as W\nfrom tqdm.auto import tqdm', live, 'Live()', 'W.IntSlider()',
+                  'for i in tqdm(range(3)): print(i)')
     assert run(nb, '--inplace').returncode == 0
     got = nbformat.read(nb, 4)
-    assert 'widgets' not in got.metadata and [o.get('data') or o.text for c in got.cells[3:] for o in c.outputs] == [{'text/plain': 'Live', 'image/png': 'aGVsbG8='}, '0\n1\n2\n']
+    left = [o.get('data') or o.text for c in got.cells[3:] for o in c.outputs]
+    assert 'widgets' not in got.metadata
+    assert left == [{'text/plain': 'Live', 'image/png': 'aGVsbG8='}, '0\n1\n2\n']
 
 def test_failing_cell(run, notebook, tmp_path):
     nb = notebook('a = 1', "raise ValueError('wrong band')", 'b = 2')
     done = run(nb, '--out', tmp_path/'out.ipynb')
     assert done.returncode == 1 and 'cell 2 of 3 failed' in done.stderr and 'ValueError: wrong band' in done.stderr
-    assert "raise ValueError('wrong band')" in done.stderr and f'As far as it came: {tmp_path/"out.ipynb"}' in done.stderr
+    assert "raise ValueError('wrong band')" in done.stderr
+    assert f'As far as it came: {tmp_path/"out.ipynb"}' in done.stderr
     assert nbformat.read(tmp_path/'out.ipynb', 4).cells[2].outputs[0].ename == 'ValueError'
 
 def test_failure_in_place(run, notebook):
@@ -80,7 +89,8 @@ def test_unwritable_place(run, notebook, tmp_path):
     "Said before the work, not after"
     (tmp_path/'file').write_text('')
     done = run(notebook('open("ran", "w")'), '--out', tmp_path/'file'/'out.ipynb')
-    assert done.returncode == 1 and 'expected a place that can be written' in done.stderr and 'Traceback' not in done.stderr
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert 'expected a place that can be written' in done.stderr
     assert not (tmp_path/'ran').exists()
 
 def test_arguments(run, notebook):

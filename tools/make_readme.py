@@ -1,4 +1,4 @@
-"""README.md from nbs/index.ipynb, without Quarto: what a reader sees of the notebook, as Markdown, with its figures beside it."""
+"""README.md from nbs/index.ipynb, without Quarto: what a reader sees of it, as Markdown, with its figures beside it."""
 import argparse, re, shutil, sys
 from pathlib import Path, PurePosixPath
 from posixpath import normpath
@@ -51,20 +51,23 @@ def make(root=ROOT): # -> {path from the top: bytes}
         for o in c.get('outputs', []):
             md = o.get('data', {}).get('text/markdown')
             if md: o['data']['text/markdown'] = relink(md)
-    exporter = MarkdownExporter(config={'TemplateExporter': {'exclude_input_prompt': True, 'exclude_output_prompt': True},
-                                        'ExtractOutputPreprocessor': {'enabled': True, 'output_filename_template': 'README-figure-{cell_index}-{index}{extension}'}})
+    no_prompts = {'exclude_input_prompt': True, 'exclude_output_prompt': True}
+    figures = {'enabled': True, 'output_filename_template': 'README-figure-{cell_index}-{index}{extension}'}
+    exporter = MarkdownExporter(config={'TemplateExporter': no_prompts, 'ExtractOutputPreprocessor': figures})
     body,res = exporter.from_notebook_node(nb)
     files = {}
     for name,data in sorted(res.get('outputs', {}).items()):
         _,_,cell,rest = name.split('-', 3)
         path = f'{IMAGES}/{nb.cells[int(cell)].id}-{rest}'
-        body,files[path] = body.replace(name, path),data
+        body = body.replace(name, path)
+        files[path] = data
     body = re.sub(r'!\[(?:png|svg|jpeg)\]\(', '![figure](', body)
     body = re.sub(r'\n{3,}', '\n\n', '\n'.join(l.rstrip() for l in body.splitlines())).strip()
     return {'README.md': (NOTE + body + '\n').encode(), **files}
 
 def write(root=ROOT):
-    root,files = Path(root),make(root)
+    root = Path(root)
+    files = make(root)
     shutil.rmtree(root/IMAGES, ignore_errors=True)
     for path,data in files.items():
         (root/path).parent.mkdir(parents=True, exist_ok=True)
@@ -74,13 +77,16 @@ def write(root=ROOT):
 def problems(root=ROOT): # -> [str], empty when README.md and its figures are those of the notebook
     root = Path(root)
     if not (root/'nbs'/'index.ipynb').exists(): return ['nbs/index.ipynb is missing, from which README.md is made.']
-    want,there = make(root),{p.relative_to(root).as_posix() for p in [root/'README.md', *(root/IMAGES).glob('*')] if p.exists()}
+    want = make(root)
+    found = [p for p in [root/'README.md', *(root/IMAGES).glob('*')] if p.exists()]
+    there = {p.relative_to(root).as_posix() for p in found}
     bad = [p for p in sorted(there | set(want)) if p not in want or p not in there or (root/p).read_bytes() != want[p]]
     return [f'{p} is not what nbs/index.ipynb makes. Edit the notebook and run: make sync' for p in bad]
 
 if __name__ == '__main__':
     ap = argparse.ArgumentParser(description=__doc__)
-    ap.add_argument('--check', action='store_true', help='write nothing; fail if README.md is not what the notebook makes')
+    ap.add_argument('--check', action='store_true',
+                    help='write nothing; fail if README.md is not what the notebook makes')
     if ap.parse_args().check: sys.exit('\n'.join(problems()) or 0)
     if not (ROOT/'nbs'/'index.ipynb').exists(): sys.exit('\n'.join(problems()))
     print(*write(), sep='\n')

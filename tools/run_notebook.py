@@ -4,8 +4,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ.setdefault('JUPYTER_PREFER_ENV_PATH', '1') # this environment's kernel, not one of the same name elsewhere
-os.environ.pop('MPLBACKEND', None) # the kernel draws inline; a backend from outside would leave the notebook without figures
+os.environ.pop('MPLBACKEND', None) # the kernel draws inline; with a backend from outside there would be no figures
 VIEW = 'application/vnd.jupyter.widget-view+json'
+CLEAR = '\r\x1b[K' # back to the start of the line, which is emptied
 _ansi = re.compile(r'\x1b\[[0-9;?]*[A-Za-z]')
 
 def _clock(s): return f'{int(s)//60}:{int(s)%60:02}'
@@ -22,18 +23,32 @@ def _last_line(cell): # what a progress bar in the cell says now
 class Failed(Exception): pass
 
 class Progress:
-    "Which cell of how many runs, and for how long: a line that is rewritten on a terminal, a line now and then in a log"
+    "Which cell of how many runs, and for how long: a line that is rewritten on a terminal, one now and then in a log"
     def __init__(self, name, n):
         out = sys.stderr
-        self.name,self.n,self.out,self.i,self.cell,self.start,self.tty,self.said = name,n,out,0,None,time.time(),out.isatty(),0.
+        self.name,self.n = name,n
+        self.i = 0
+        self.cell = None
+        self.out = out
+        self.tty = out.isatty()
+        self.start = time.time()
+        self.said = 0.
     def begin(self, cell, **_):
-        if cell.cell_type == 'code' and cell.source.strip(): self.i,self.cell = self.i+1,cell; self.say()
+        if cell.cell_type != 'code' or not cell.source.strip(): return
+        self.i += 1
+        self.cell = cell
+        self.say()
     def say(self, every=15):
         if self.cell is None or (not self.tty and time.time()-self.said < every): return
         self.said = time.time()
-        s = f'{self.name}  cell {self.i}/{self.n}  {_clock(time.time()-self.start)}  {_last_line(self.cell) or _headline(self.cell)}'
-        print(f'\r\x1b[K{s[:os.get_terminal_size().columns-1]}' if self.tty else s[:160], end='' if self.tty else '\n', file=self.out, flush=True)
-    def end(self, what): print(f'{chr(13)+chr(27)+"[K" if self.tty else ""}{self.name}  {what} in {_clock(time.time()-self.start)}', file=self.out, flush=True)
+        words = _last_line(self.cell) or _headline(self.cell)
+        s = f'{self.name}  cell {self.i}/{self.n}  {self.time()}  {words}'
+        if self.tty: self.out.write(CLEAR + s[:os.get_terminal_size().columns-1])
+        else: self.out.write(s[:160] + '\n')
+        self.out.flush()
+    def end(self, what):
+        print(f'{CLEAR*self.tty}{self.name}  {what} in {self.time()}', file=self.out, flush=True)
+    def time(self): return _clock(time.time() - self.start)
     @contextlib.contextmanager
     def ticking(self):
         stop = threading.Event()
@@ -42,7 +57,9 @@ class Progress:
         ticker = threading.Thread(target=tick, daemon=True)
         ticker.start()
         try: yield
-        finally: stop.set(); ticker.join()
+        finally:
+            stop.set()
+            ticker.join()
 
 def _dead(o): # progress bars and controls, without their kernel; a widget that brought a picture leaves that
     return o.get('data', {}).pop(VIEW, None) is not None and set(o.data) <= {'text/plain'}
@@ -55,16 +72,20 @@ def execute(path, # notebook
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
     nb = nbformat.read(path, as_version=4)
     code = [c for c in nb.cells if c.cell_type == 'code']
-    for c in code: c.outputs,c.execution_count = [],None
+    for c in code:
+        c.outputs = []
+        c.execution_count = None
     show = Progress(Path(path).name, sum(bool(c.source.strip()) for c in code))
-    client = NotebookClient(nb, timeout=timeout, startup_timeout=180, kernel_name='python3', store_widget_state=False, on_cell_start=show.begin,
-                            resources={'metadata': {'path': str(Path(path).resolve().parent)}})
+    home = {'metadata': {'path': str(Path(path).resolve().parent)}}
+    client = NotebookClient(nb, timeout=timeout, startup_timeout=180, kernel_name='python3', store_widget_state=False,
+                            on_cell_start=show.begin, resources=home)
     why = None
     try:
         with show.ticking(): client.execute()
     except CellExecutionError as e: why = '\n'.join(e.traceback.splitlines()[-40:])
     except CellTimeoutError: why = f'The cell took longer than {timeout} s. Give it more time with --timeout.'
-    except DeadKernelError: why = 'The kernel died, most often for want of memory. Close other programs, or run a smaller job.'
+    except DeadKernelError:
+        why = 'The kernel died, most often for want of memory. Close other programs, or run a smaller job.'
     nb.metadata.pop('widgets', None)
     for c in code: c.outputs = [o for o in c.outputs if not _dead(o)]
     if why:
@@ -79,15 +100,18 @@ def to_html(nb, title):
     from copy import deepcopy
     from nbconvert import HTMLExporter
     from make_readme import reader_view
-    page = HTMLExporter(embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True, require_js_url='', jquery_url='')
+    page = HTMLExporter(embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True, require_js_url='',
+                        jquery_url='')
     return page.from_notebook_node(reader_view(deepcopy(nb)), resources={'metadata': {'name': title}})[0]
 
 def main(argv=None):
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument('notebook', nargs='+', type=Path)
     ap.add_argument('--out', type=Path, help='where the executed notebook goes (one notebook only)')
-    ap.add_argument('--html', type=Path, help='where a report goes: a page without the hidden cells (one notebook only)')
-    ap.add_argument('--inplace', action='store_true', help='keep the outputs in the notebooks themselves; one that fails stays as it was')
+    ap.add_argument('--html', type=Path,
+                    help='where a report goes: a page without the hidden cells (one notebook only)')
+    ap.add_argument('--inplace', action='store_true',
+                    help='keep the outputs in the notebooks themselves; one that fails stays as it was')
     ap.add_argument('--timeout', type=int, default=1800, help='seconds a single cell may take (default %(default)s)')
     a = ap.parse_args(argv)
     if a.inplace == bool(a.out): ap.error('choose --out FILE or --inplace')
@@ -110,7 +134,10 @@ def main(argv=None):
                 for p in filter(None, (out, html)): shutil.copymode(path, p) # temporary files are private
         except OutputError as e: sys.exit(f'{e}')
         except Failed as e: sys.exit(f'{e}\n\n{path} is as it was.')
-        except KeyboardInterrupt: print('\nStopped. Finished stages are kept in the store: the same command goes on from there.', file=sys.stderr); sys.exit(130)
+        except KeyboardInterrupt:
+            print('\nStopped. Finished stages are kept in the store: the same command goes on from there.',
+                  file=sys.stderr)
+            sys.exit(130)
         if why: sys.exit(f'{why}\n\nAs far as it came: {a.out}')
         for p in filter(None, (a.out, a.html)): print(p)
 
