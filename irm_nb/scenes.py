@@ -64,7 +64,8 @@ def _named_bands(bands):
     return names
 
 @sensor('optical', dict(rgb8=Unit(('uint8',), usual='0 to 255'),
-                        reflectance=Unit(('uint16',), usual='reflectance times 10,000')), clouded=True, bands=_named_bands)
+                        reflectance=Unit(('uint16',), usual='reflectance times 10,000')),
+        clouded=True, bands=_named_bands)
 def optical_channels(x, bands, units):
     "Values of any bands as shares of full brightness"
     if units == 'rgb8': return x/255
