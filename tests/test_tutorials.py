@@ -1,22 +1,12 @@
-"""The tutorials about extensions run from top to bottom, each in a fresh kernel, by public names alone."""
+"""The tutorials about extensions read as a page, and use public names alone; `nbdev_test` runs them."""
 import re
 import nbformat, pytest
 
-import run_notebook
 from conftest import ROOT
 
 TUTORIALS = 'a_regulation','another_backbone','a_third_modality','your_own_data'
 
 def path(name): return ROOT/'nbs'/'tutorials'/f'{name}.ipynb'
-
-@pytest.mark.parametrize('name', TUTORIALS)
-def test_runs(name, monkeypatch, tmp_path):
-    variables = dict(IRM_NB_STORE=tmp_path, PYTHONPATH=ROOT, TMPDIR=tmp_path, CUDA_VISIBLE_DEVICES='')
-    for variable,value in variables.items():
-        monkeypatch.setenv(variable, str(value))
-    monkeypatch.delenv('IRM_NB_DATA', raising=False)
-    nb,why = run_notebook.execute(path(name), timeout=600)
-    assert why is None, why
 
 @pytest.mark.parametrize('name', TUTORIALS)
 def test_reads_as_a_page(name):
