@@ -5,8 +5,8 @@ import pytest
 
 from conftest import command, environment, kill_when
 
-JOB = ('train --samples 120 --per-class 1 --set epochs=2 tau=0.1 --methods ours --device cpu '
-       '--precision float32').split()
+JOB = ('train --samples 120 --per-class 1 --methods ours --device cpu --precision float32 '
+       '--set epochs=2 auxiliary.epochs=5 target.epochs=5 tau=0.1').split()
 
 # Moments at which to kill, in the order in which a run meets them. Kept logits mark the end of the stage before them.
 def kept_logits(store): return len(list(store.glob('logits-*.safetensors')))
