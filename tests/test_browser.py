@@ -123,7 +123,9 @@ def test_inspector_answers(lab, lab_root, chromium):
     "Every widget of the inspector's notebook, moved by mouse and keyboard; what a callback raises would be on the kernel's broadcast"
     from playwright.sync_api import expect
     folder = lab_root/'nbs'/'analysis'
-    if not PICTURES: made_small(folder/'inspect_samples.ipynb', {'240,480,15,25': '48,120,2,1', 'tau=0.3': 'tau=0.'})
+    small = {'n_source = 240': 'n_source = 48', 'n_target = 480': 'n_target = 120', 'labels = 15': 'labels = 2',
+             'epochs = 25': 'epochs = 1', 'tau=0.3': 'tau=0.'}
+    if not PICTURES: made_small(folder/'inspect_samples.ipynb', small)
     expect.set_options(timeout=30_000)
     page,_ = opened(chromium, lab, 'analysis/inspect_samples.ipynb')
     try:

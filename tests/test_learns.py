@@ -99,7 +99,7 @@ def test_all_three_teachers_beat_chance(small, task, store):
     for name,f in teachers(task, SMALL, store, COMP).items(): print(name, learns(f, task.test))
 
 REAL = Config(pretrain=longer(4, 1e-3), head=longer(3, 1e-3), adapt=longer(12, 1e-3), auxiliary=longer(9, 1e-3),
-              target=longer(5, 1e-3), tau=0.4, monitor_every=10)
+              target=longer(10, 1e-3), tau=0.4, monitor_every=10)
 
 def test_the_papers_networks_beat_chance(task, tmp_path):
     "ResNet-50 and GoogLeNet: f_S, both auxiliaries of F1, and F2"

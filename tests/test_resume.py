@@ -10,7 +10,9 @@ JOB = ('train --samples 120 --per-class 1 --methods ours --device cpu --precisio
 
 # Moments at which to kill, in the order in which a run meets them. Kept logits mark the end of the stage before them.
 def kept_logits(store): return len(list(store.glob('logits-*.safetensors')))
-def checkpoint(store): return any(store.glob('work/**/checkpoint.safetensors'))
+def checkpoint(store):
+    try: return any(store.glob('work/**/checkpoint.safetensors'))
+    except FileNotFoundError: return False # a folder that went away while it was looked through
 def in_f1(store): return kept_logits(store) == 1 and checkpoint(store)
 def in_f2(store): return kept_logits(store) == 3 and checkpoint(store)
 MOMENTS = {'f_pre between epochs': checkpoint, 'F1 between epochs': in_f1, 'F2 between epochs': in_f2}
