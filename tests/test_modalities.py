@@ -201,9 +201,9 @@ def test_a_teacher_says_nothing_of_what_it_can_not_see():
     torch.testing.assert_close(lacking, (loss(teachers, there) + loss(rest, ~there))/2)
     other = {t:torch.where(torch.tensor(there)[:,None] | (t != 'dem'), v, -v) for t,v in teachers.items()}
     assert torch.equal(loss(other, dem=there), lacking)
-    seen = Opinions(teachers, torch.full((8,), -1))
+    seen = Opinions(teachers, torch.full((8,), -1), present={'dem':torch.tensor(there)})
     y = {t:v.softmax(-1) for t,v in teachers.items()}
-    _,logs = regulate(z, seen, y, REGULATIONS['none'], {}, {'dem':torch.tensor(there)})
+    _,logs = regulate(z, seen, y, REGULATIONS['none'], {})
     assert logs['weight_dem'] == 0.5 and logs['weight_opt'] == 1
 
 ONE = TrainConfig(epochs=1, batch=6)
