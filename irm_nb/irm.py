@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['SOURCE', 'REGULATIONS', 'information_contribution', 'discrepancy_ratio', 'regulated_loss', 'mixed_teacher',
-           'Opinions', 'Regulation', 'regulation', 'equal_weights', 'irm', 'irm_by_sample', 'control_of_irm',
-           'control_by_sample', 'weigh', 'report', 'RegulatedLoss', 'check_options', 'regulate', 'Regulated',
-           'modality_losses', 'ModalityMonitor']
+           'contributions_of', 'Opinions', 'Regulation', 'regulation', 'equal_weights', 'irm', 'irm_by_sample',
+           'control_of_irm', 'control_by_sample', 'weigh', 'report', 'RegulatedLoss', 'check_options', 'regulate',
+           'Regulated', 'modality_losses', 'ModalityMonitor']
 
 # %% ../nbs/13_irm.ipynb #926cc6e6
 import inspect
@@ -61,6 +61,16 @@ def mixed_teacher(teachers:dict, # name -> probabilities [B,K]
     return sum(ws[t].reshape(-1,1)*y for t,y in teachers.items())/w.reshape(-1,1),w
 
 # %% ../nbs/13_irm.ipynb #eaa25ff0
+def contributions_of(logits:dict, # teacher -> [B,K]
+                     present:dict # modality -> bool [B], where some samples lack it
+                    ) -> dict: # modality -> S [B]; one that a sample lacks counts as the mean of its others
+    "The contribution of every modality that a teacher looks at"
+    s = {t:information_contribution(z) for t,z in logits.items() if t != SOURCE}
+    if not set(present) & set(s): return s
+    here = torch.stack([present.get(t, torch.ones_like(v, dtype=torch.bool)).float() for t,v in s.items()])
+    mean = (here*torch.stack([*s.values()])).sum(0)/here.sum(0).clamp_min(1)
+    return {t:torch.where(h > 0, v, mean) for (t,v),h in zip(s.items(), here)}
+
 @dataclass(frozen=True, eq=False)
 class Opinions:
     "What a regulation may look at, of one batch"
@@ -69,13 +79,10 @@ class Opinions:
     progress: float = 0. # share of the training that is done
     cover: torch.Tensor = None # share of each image under cloud [B], where it is known
     present: dict = field(default_factory=dict) # modality -> bool [B], where some samples lack it
-    @property
-    def contributions(self) -> dict: # modality -> S [B]; one that a sample lacks counts as the mean of its others
-        s = {t:information_contribution(z) for t,z in self.logits.items() if t != SOURCE}
-        if not set(self.present) & set(s): return s
-        here = torch.stack([self.present.get(t, torch.ones_like(v, dtype=torch.bool)).float() for t,v in s.items()])
-        mean = (here*torch.stack([*s.values()])).sum(0)/here.sum(0).clamp_min(1)
-        return {t:torch.where(h > 0, v, mean) for (t,v),h in zip(s.items(), here)}
+    contributions: dict = None # modality -> S [B]; None takes those of `logits`
+    def __post_init__(self):
+        if self.contributions is None:
+            object.__setattr__(self, 'contributions', contributions_of(self.logits, self.present))
 
 # %% ../nbs/13_irm.ipynb #70fb977e
 REGULATIONS = {}
@@ -196,6 +203,7 @@ class Regulated:
             device=device)
         self.cover = None if of.cover is None else torch.tensor(of.cover, device=device)
         self.present = {m:torch.tensor(p, device=device) for m,p in of.present.items()}
+        self.contributions = contributions_of(self.logits, self.present)
         if of.teach: self._teach()
     def _teach(self):
         known = self.labels >= 0
@@ -203,10 +211,10 @@ class Regulated:
     def __call__(self, logits, batch):
         rows = batch.rows.to(logits.device)
         cover = None if self.cover is None else self.cover[rows]
-        present = {m:p[rows] for m,p in self.present.items()}
-        logits_of = {t:z[rows] for t,z in self.logits.items()}
-        seen = Opinions(logits_of, self.labels[rows], batch.progress, cover, present)
-        return regulate(logits, seen, {t:y[rows] for t,y in self.y.items()}, self.how, self.options)
+        def here(of): return {k:v[rows] for k,v in of.items()}
+        seen = Opinions(here(self.logits), self.labels[rows], batch.progress, cover, here(self.present),
+                        here(self.contributions))
+        return regulate(logits, seen, here(self.y), self.how, self.options)
 
 # %% ../nbs/13_irm.ipynb #309b2497
 @patch
