@@ -15,6 +15,7 @@ from fastcore.basics import patch
 from torch import nn
 
 from . import __version__
+from .batches import channel_names
 from .core import *
 from .models import check_images
 from .scenes import SENSORS
@@ -70,13 +71,12 @@ def export_note(p:Predictor, made, # of `traced`
                ) -> dict:
     "What `export.json` says"
     with torch.no_grad(): zeros = made.module()(*(torch.zeros(1, len(i.bands), *size) for i in p.inputs.values()))
-    channels = [b for i in p.inputs.values() for b in i.channel_names]
     return dict(
         arch=p.arch, classes=p.classes, size=size,
         inputs=[_fed_with(k, i, size) for k,i in p.inputs.items()],
         output=dict(name='logits', dtype='float32', shape=['batch', len(p.classes)]),
         logits_of_zeros=zeros[0].tolist(),
-        inside=dict(channels=channels, mean=p.stats['mean'], std=p.stats['std']),
+        inside=dict(channels=channel_names(p.inputs), mean=p.stats['mean'], std=p.stats['std']),
         about=p.about, exported_with=dict(irm_nb=__version__, torch=torch.__version__))
 
 # %% ../nbs/16_export.ipynb #132cf82a

@@ -263,16 +263,15 @@ def trained(m, arch:str, train:Scenes, stats, history) -> Predictor:
 
 def n_channels(s:Scenes) -> int: return sum(i.n_channels for i in s.inputs.values())
 
-def _channel_names(s): return [b for i in s.inputs.values() for b in i.channel_names]
-
 def begun(arch:str, n_classes, train:Scenes, stats, purpose, weights:Weights) -> tuple: # (network, its statistics)
     "A new network; with local weights, their body, and the statistics that they expect"
     m = new_model(arch, n_classes, n_channels(train), *purpose)
     if weights is None: return m,stats
-    m = load_weights(m, weights.file.path, head=False, bands=_channel_names(train), layout=weights.layout)
+    bands = channel_names(train.inputs)
+    m = load_weights(m, weights.file.path, head=False, bands=bands, layout=weights.layout)
     if weights.layout is None: return m,stats
     layout = LAYOUTS[weights.layout]
-    for i in train.inputs.values(): stats = expected_stats(layout, stats, _channel_names(train), i.units)
+    for i in train.inputs.values(): stats = expected_stats(layout, stats, bands, i.units)
     return m,stats
 
 # %% ../nbs/14_transfer.ipynb #f462a041
@@ -323,9 +322,8 @@ def moved(f_pre:Predictor, train:Scenes, batches:Batches) -> torch.nn.Module:
     "f_pre's network on another domain: its first layer fitted, its statistics measured again"
     m = f_pre.model()
     if n_channels(train) != len(f_pre.stats['mean']):
-        known = [b for i in f_pre.inputs.values() for b in i.channel_names]
         wider = new_model(f_pre.arch, len(f_pre.classes), n_channels(train), 'moved')
-        m = start_from(wider, f_pre.state, _channel_names(train), known)
+        m = start_from(wider, f_pre.state, channel_names(train.inputs), channel_names(f_pre.inputs))
     return reestimate_bn(m.to(batches.comp.device), batches)
 
 @stage('adapt-{train.names[0]}-{mode}')

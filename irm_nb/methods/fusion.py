@@ -61,7 +61,7 @@ def late_fusion_start(f_pre:Predictor, batches:Batches, n_classes:int, seed) -> 
     "An encoder from f_pre for each modality, its statistics measured again, a new classifier"
     s = batches.s
     m = new_model(branches_of(f_pre.arch, s), n_classes, n_channels(s), seed, 'TLF')
-    known = [b for i in f_pre.inputs.values() for b in i.channel_names]
+    known = channel_names(f_pre.inputs)
     other = {k:i.channel_names for k,i in s.inputs.items() if i.n_channels != len(known)}
     m = m.begin_from(f_pre.state, other, known)
     return reestimate_bn(m.to(batches.comp.device), batches)
