@@ -210,9 +210,11 @@ def done(out, # folder of `run`
     if problem: warnings.warn(f'{problem}. The cell is run again: {cell}', stacklevel=3)
     return not problem
 
-def to_run(out, cells) -> list: # those of `cells` without a result
+def to_run(out, cells,
+           found=None # what `read_records` says of the folder, where it is known
+          ) -> list: # those of `cells` without a result
     "What a grid has still to do"
-    found = read_records(out)
+    if found is None: found = read_records(out)
     return [c for c in cells if not done(out, found.get(c.key), c)]
 
 def _serial(cells, store, comp, out):
@@ -234,8 +236,8 @@ def run(cells, # list of `Cell`
     out = as_path(out)
     store = store if isinstance(store, Store) else Store(store)
     open_results(out)
-    todo = to_run(out, cells)
     found = read_records(out)
+    todo = to_run(out, cells, found)
     stream = _serial(todo, store, comp, out) if client is None else _by_client(client, todo, store, comp)
     with cell_bar(len(cells), len(cells) - len(todo)) as bar, closing(stream):
         for cell,record,a in stream:
