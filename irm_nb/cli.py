@@ -592,8 +592,7 @@ def _decided(p, pairs, comp, missing): # names of modalities
     from irm_nb.transfer import has
     if len(p.names) == 1: return p.names[0]
     seen = p.part_of(pairs, missing)
-    asked = p if missing == 'error' else probe(p, comp, missing)
-    shares = shapley(asked, seen, comp=comp).filter(regex='^phi_')
+    shares = shapley(probe(p, comp, missing), seen).filter(regex='^phi_')
     for k in p.names: shares.loc[~has(seen, [k]).numpy(), f'phi_{k}'] = -math.inf
     return shares.idxmax(axis=1).str.removeprefix('phi_')
 
