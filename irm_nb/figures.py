@@ -277,7 +277,7 @@ def _radar_pictures(name, m, several):
         scale = backscatter_scale(pol, m.units)
         yield Picture(mark + pol, partial(_of_values, scale, m.values, i), scale)
     if m.units == 'dB' and len(m.bands) == 2:
-        words = mark + '−'.join(sorted(m.bands, key=('VV','HH','VH','HV').index))
+        words = mark + m.input.channel_names[2].replace('-', '−')
         yield Picture(words, partial(_of_difference, m.input, m.values), RATIO, 'difference')
 
 def _height_pictures(name, m, several):
