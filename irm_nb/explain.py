@@ -6,7 +6,7 @@
 __all__ = ['Probe', 'probe', 'subsets', 'coalitions', 'shapley', 'saliency', 'features']
 
 # %% ../nbs/55_explain.ipynb #fb8e0607
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import factorial
 
 import numpy as np
@@ -30,11 +30,15 @@ class Probe:
     predictor: Predictor # what the network is of: the modalities that it reads, its classes and statistics
     comp: Compute
     missing: str = 'error' # samples that lack a modality: 'error', or 'rest' answers by what is there
+    _last: tuple = field(default=(None, None), init=False, repr=False) # the set that was asked about, its `Batches`
     def __repr__(self):
         return f'Probe on {"+".join(self.predictor.names)}, {len(self.predictor.classes)} classes, {self.comp.kind}'
     def inputs(self, pairs, idx=slice(None)) -> torch.Tensor: # [B,C,H,W] on the device; 0 is a channel's training mean
         rows = _rows(pairs, idx)
-        return Batches(self.predictor.part_of(pairs, self.missing), self.predictor.stats, self.comp, limit=0)(rows)
+        if self._last[0] is not pairs:
+            seen = self.predictor.part_of(pairs, self.missing)
+            self._last = pairs,Batches(seen, self.predictor.stats, self.comp, limit=0)
+        return self._last[1](rows)
     @torch.no_grad()
     def logits(self, x) -> torch.Tensor: # float32 [B,K]
         with self.comp.autocast(): return self.model(x).float()
