@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['POLARISATIONS', 'IrmError', 'UnreadableFile', 'PairError', 'ShapeError', 'UnitsError', 'NotFiniteError', 'LabelError',
            'BudgetError', 'SplitError', 'OptionError', 'OutputError', 'StoreError', 'WeightsError', 'check_option',
-           'check_whole', 'check_real', 'check_share', 'as_path', 'file_name', 'polarisations', 'splitmix', 'hash_ids',
-           'uniform', 'derive_seed', 'seeded', 'Compute', 'compute', 'digest', 'array_digest', 'file_digest', 'frozen',
-           'debris', 'atomic_file', 'atomic_folder', 'write_json', 'store_home', 'data_home']
+           'check_own_name', 'check_whole', 'check_real', 'check_share', 'as_path', 'file_name', 'polarisations',
+           'splitmix', 'hash_ids', 'uniform', 'derive_seed', 'seeded', 'Compute', 'compute', 'digest', 'array_digest',
+           'file_digest', 'frozen', 'debris', 'atomic_file', 'atomic_folder', 'write_json', 'store_home', 'data_home']
 
 # %% ../nbs/00_core.ipynb #22b28c90
 import contextlib, ctypes, dataclasses, fnmatch, functools, hashlib, json, os
@@ -50,6 +50,16 @@ def check_option(name, # argument's name
     "Return `value`, or raise `OptionError` with the list of choices"
     if any(isinstance(value, type(a)) and value == a for a in allowed): return value
     raise OptionError(name, repr(value), f'one of {", ".join(map(repr, allowed))}', f'Pass one of them as {name}=.')
+
+# %% ../nbs/00_core.ipynb #7b6e7034
+def check_own_name(role, # what is named, for the error
+                   name, # that a function is to have in a table
+                   f, # the function
+                   there): # the one that has the name now, or None
+    "`OptionError` where a function of another module has the name already"
+    owner = '__main__' if there is None else there.__module__
+    if owner in ('__main__', f.__module__): return
+    raise OptionError(role, repr(name), 'a name of its own', f'{owner} has it already.')
 
 # %% ../nbs/00_core.ipynb #24988b3a
 def _limits(least, above, most):

@@ -116,9 +116,7 @@ def _enter(table, role, name):
     def add(f):
         if not re.fullmatch(r'\w[\w-]*', name):
             raise OptionError(role, repr(name), 'letters, digits, _ and -', 'Choose another name.')
-        has = table[name].load.__module__ if name in table else '__main__'
-        if has not in ('__main__', f.__module__):
-            raise OptionError(role, repr(name), 'a name of its own', f'{has} has it already.')
+        check_own_name(role, name, f, table[name].load if name in table else None)
         table[name] = Domain(name, f)
         forget()
         return f

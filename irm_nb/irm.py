@@ -102,9 +102,7 @@ class Regulation:
 def regulation(name:str, needs=()):
     "Decorator: put a function into `REGULATIONS`"
     def add(f):
-        has = REGULATIONS[name].weigh.__module__ if name in REGULATIONS else '__main__'
-        if has not in ('__main__', f.__module__):
-            raise OptionError('regulation', repr(name), 'a name of its own', f'{has} has it already.')
+        check_own_name('regulation', name, f, REGULATIONS[name].weigh if name in REGULATIONS else None)
         REGULATIONS[name] = Regulation(name, f, tuple(needs))
         return f
     return add

@@ -41,9 +41,7 @@ METHODS = {}
 def method(name:str, modalities=None, source='', in_paper=False): # fields of `Method`
     "Decorator: put a function into `METHODS`"
     def add(f):
-        has = METHODS[name].run.__module__ if name in METHODS else '__main__'
-        if has not in ('__main__', f.__module__):
-            raise OptionError('method', repr(name), 'a name of its own', f'{has} has it already.')
+        check_own_name('method', name, f, METHODS[name].run if name in METHODS else None)
         METHODS[name] = Method(name, None if modalities is None else tuple(modalities), source, f, in_paper)
         return f
     return add
