@@ -6,7 +6,7 @@
 __all__ = ['SOURCE', 'REGULATIONS', 'information_contribution', 'discrepancy_ratio', 'regulated_loss', 'mixed_teacher',
            'contributions_of', 'Opinions', 'Regulation', 'regulation', 'equal_weights', 'irm', 'irm_by_sample',
            'control_of_irm', 'control_by_sample', 'weigh', 'report', 'RegulatedLoss', 'check_options', 'regulate',
-           'Regulated', 'modality_losses', 'ModalityMonitor']
+           'teach', 'Regulated', 'modality_losses', 'ModalityMonitor']
 
 # %% ../nbs/13_irm.ipynb #926cc6e6
 import inspect
@@ -190,6 +190,13 @@ def regulate(logits, # of the target network [B,K]
     weights = weigh(how, seen, options)
     return regulated_loss(logits, probabilities, weights),report(seen, weights)
 
+# %% ../nbs/13_irm.ipynb #7eac4b15
+def teach(probabilities:dict, # teacher -> [B,K], changed in place
+          labels:torch.Tensor): # [B], -1 off L
+    "L's true labels stand in for all opinions"
+    known = labels >= 0
+    for y in probabilities.values(): y[known] = F.one_hot(labels[known], y.shape[1]).to(y)
+
 class Regulated:
     "A `RegulatedLoss` on a device: a function of (logits, `Batch`)"
     def __init__(self, of:RegulatedLoss, device):
@@ -202,10 +209,7 @@ class Regulated:
         self.cover = None if of.cover is None else torch.tensor(of.cover, device=device)
         self.present = {m:torch.tensor(p, device=device) for m,p in of.present.items()}
         self.contributions = contributions_of(self.logits, self.present)
-        if of.teach: self._teach()
-    def _teach(self):
-        known = self.labels >= 0
-        for y in self.y.values(): y[known] = F.one_hot(self.labels[known], y.shape[1]).to(y)
+        if of.teach: teach(self.y, self.labels)
     def __call__(self, logits, batch):
         rows = batch.rows.to(logits.device)
         cover = None if self.cover is None else self.cover[rows]

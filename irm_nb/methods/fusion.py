@@ -133,8 +133,7 @@ class LiveStudent(nn.Module):
             said = self.said(batch.x)
         labels = self.labels[batch.rows]
         y = {t:soft_labels(z) for t,z in said.items()}
-        known = labels >= 0
-        for p in y.values(): p[known] = F.one_hot(labels[known], p.shape[1]).to(p)
+        teach(y, labels)
         return regulate(logits, Opinions(said, labels, batch.progress), y, self.how, self.options)
 
 # %% ../../nbs/23_fusion.ipynb #47470eff
