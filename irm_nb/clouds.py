@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TEXTURES', 'CLEAR', 'THIN', 'THICK', 'KINDS', 'EDGE', 'WHITE', 'SWIR', 'HUNAN_LIKE', 'CloudSpec', 'CloudTable',
-           'assign', 'fractal', 'cloud_opacity', 'cover', 'compose', 'opacity_from_pairs', 'cloud_bank']
+           'assign', 'fractal', 'cloud_opacity', 'cover', 'compose', 'veil', 'opacity_from_pairs', 'cloud_bank']
 
 # %% ../nbs/03_clouds.ipynb #84f3c385
 import os
@@ -340,6 +340,22 @@ def compose(images, # ground [N,C,H,W], uint8 or uint16 reflectance*1e4
             out[s,rows] = _blend(x[:,rows], _opacity_there(a, power), bright*colour)
     _in_chunks(chunk, len(images), workers)
     return out
+
+# %% ../nbs/03_clouds.ipynb #61a971b6
+def veil(n:int, # bands
+         dtype, # of the images: uint8, or uint16 for reflectance·10⁴
+         bands=None, # their names, as `compose` takes them
+         white=None # as `compose` takes it
+        ) -> tuple: # (through, added): float32 [n,256] by opacity·255
+    "What `compose` does to a value x of a band: through·x + added"
+    colour = _check_white(white, np.dtype(dtype))*(1 - _DULLER*(1 - np.arange(256)/255))
+    through = np.ones((n,256), np.float32)
+    added = np.zeros((n,256), np.float32)
+    for (bright,power),rows in _looks(bands, n).items():
+        a = _opacity_there(np.arange(256), power)
+        through[rows] = 1 - a/255
+        added[rows] = a/255*bright*colour[a]
+    return through,added
 
 # %% ../nbs/03_clouds.ipynb #87b42353
 def _opacity(x, h, w):

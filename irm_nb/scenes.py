@@ -652,6 +652,17 @@ def _composed(m, alpha, spec, keep):
     cloudy = _ours(_overcast(m, ground, alpha, spec))
     return replace(m, values=cloudy, clear=ground if keep else None)
 
+# %% ../nbs/04_scenes.ipynb #33fd0fd8
+@patch
+def veil(self:Modality) -> tuple: # (through, added): float32 [C,256], by opacity in 255ths
+    "Under cloud a value x of a band becomes through·x + added"
+    n = len(self.bands)
+    if not self.clouded: return np.ones((n,256), np.float32),np.zeros((n,256), np.float32)
+    white = SENSORS[self.sensor].units[self.units].cloud
+    if white is None: return clouds.veil(n, self.values.dtype, self.bands)
+    a = np.tile(np.arange(256, dtype=np.float32)/255, (n,1))
+    return 1 - a,a*np.float32(white)
+
 # %% ../nbs/04_scenes.ipynb #b02dfbb9
 @patch
 def with_clouds(self:Scenes, spec, # a `clouds.CloudSpec`

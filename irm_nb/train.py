@@ -16,9 +16,10 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from .batches import Batches, augment
+from .batches import Batches
 from .core import *
 from .store import load_tensors, save_tensors
+from .views import Views
 
 # %% ../nbs/11_train.ipynb #6b29ba17
 def _checked(name, kind, v, rule): # the field's value, as Python's own
@@ -36,7 +37,8 @@ def check_fields(c, # configuration: a frozen dataclass
 
 # %% ../nbs/11_train.ipynb #163de54c
 RULES = dict(epochs=dict(least=1), batch=dict(least=2), lr=dict(above=0), weight_decay=dict(least=0),
-             optimizer=('adam','sgd'), schedule=('cosine','constant'))
+             optimizer=('adam','sgd'), schedule=('cosine','constant'), drawn_clouds=dict(least=0, most=1),
+             left_out=dict(least=0, most=1))
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -48,6 +50,8 @@ class TrainConfig:
     weight_decay: float = 5e-4 # L2
     schedule: str = 'cosine' # warm up over a tenth, then half a cosine; or 'constant', as the paper reads
     augment: bool = True # flips and quarter turns
+    drawn_clouds: float = 0. # share of the images that get a new cloud at every step
+    left_out: float = 0. # share of the samples that are shown without one of their modalities
     def __post_init__(self): check_fields(self, **RULES)
     def rate(self, step:int, steps:int) -> float: # step from 0, of so many
         "Learning rate of a step"
@@ -87,7 +91,8 @@ class Batch:
 class Epochs:
     "Rounds in which every row is shown once"
     def __init__(self, batches:Batches, rows, cfg:TrainConfig):
-        self.batches,self.rows,self.cfg,self.comp = batches,rows,cfg,batches.comp
+        self.rows,self.cfg,self.comp = rows,cfg,batches.comp
+        self.views = Views(batches, cfg.augment, cfg.drawn_clouds, cfg.left_out)
         self.rounds = cfg.epochs
         parts = epoch_rows(rows, torch.Generator(), cfg.batch)
         self.steps = len(parts)
@@ -98,8 +103,7 @@ class Epochs:
     def name(self, seed, i): return 'epoch', seed, i
     def round(self, i, g): # -> `Batch`es of round i
         for k,rows in enumerate(epoch_rows(self.rows, g, self.cfg.batch)):
-            x = augment(self.batches(rows), g) if self.cfg.augment else self.batches(rows)
-            yield Batch(rows, x, len(rows), i*self.steps + k, self.rounds*self.steps, g, self.comp)
+            yield Batch(rows, self.views(rows, g), len(rows), i*self.steps + k, self.rounds*self.steps, g, self.comp)
 
 # %% ../nbs/11_train.ipynb #1a3119aa
 @dataclass(frozen=True)
