@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['SOURCE', 'REGULATIONS', 'information_contribution', 'discrepancy_ratio', 'regulated_loss', 'mixed_teacher',
            'contributions_of', 'Opinions', 'Regulation', 'regulation', 'equal_weights', 'irm', 'irm_by_sample',
-           'control_of_irm', 'control_by_sample', 'weigh', 'report', 'RegulatedLoss', 'check_options', 'regulate',
-           'teach', 'Regulated', 'modality_losses', 'ModalityMonitor']
+           'control_of_irm', 'control_by_sample', 'weigh', 'report', 'inverse_of_irm', 'inverse_by_sample',
+           'by_entropy', 'RegulatedLoss', 'check_options', 'regulate', 'teach', 'Regulated', 'modality_losses',
+           'ModalityMonitor']
 
 # %% ../nbs/13_irm.ipynb #926cc6e6
-import inspect
+import inspect, math
 from dataclasses import dataclass, field
 
 import torch
@@ -151,6 +152,27 @@ def report(seen:Opinions, weights:dict) -> dict: # name -> scalar
     logs = {f'weight_{t}':w for t,w in means.items()} | dict(loss_scale=sum(means.values())/len(means))
     return logs | {f'contribution_{m}':s.mean() for m,s in seen.contributions.items()}
 
+# %% ../nbs/13_irm.ipynb #3aa8b20a
+def _turned(seen, level): return {m:1/r for m,r in discrepancy_ratio(seen.contributions, level).items()} | {SOURCE:1.}
+
+@regulation('inverse')
+def inverse_of_irm(seen:Opinions):
+    "1/ρ: the surer modality gets more, the contrary of eq. (7)"
+    return _turned(seen, 'batch')
+
+@regulation('inverse_sample')
+def inverse_by_sample(seen:Opinions):
+    "1/ρ of every sample by itself"
+    return _turned(seen, 'sample')
+
+@regulation('entropy')
+def by_entropy(seen:Opinions):
+    "Weights of each sample by 1 − H/log K, of all teachers"
+    def sure(z): return 1 - entropy(soft_labels(z))/math.log(z.shape[1])
+    spread = {t:sure(z).clamp_min(1e-3) for t,z in seen.logits.items()}
+    total = sum(spread.values())
+    return {t:len(spread)*v/total for t,v in spread.items()}
+
 # %% ../nbs/13_irm.ipynb #bd986f08
 @dataclass(frozen=True, eq=False)
 class RegulatedLoss:
@@ -162,6 +184,7 @@ class RegulatedLoss:
     teach: bool = False # L's true labels stand in for all opinions
     cover: object = None # [N], where it is known
     present: dict = field(default_factory=dict) # modality -> bool [N], where some samples lack it
+    contributions: dict = None # modality -> S [N]; None takes those of `teachers`
     def __post_init__(self):
         object.__setattr__(self, 'regulation', self.regulation or REGULATIONS['none'])
         check_options(self.regulation, self.options)
@@ -208,7 +231,8 @@ class Regulated:
             device=device)
         self.cover = None if of.cover is None else torch.tensor(of.cover, device=device)
         self.present = {m:torch.tensor(p, device=device) for m,p in of.present.items()}
-        self.contributions = contributions_of(self.logits, self.present)
+        self.contributions = of.contributions or contributions_of(self.logits, self.present)
+        self.contributions = {m:s.to(device) for m,s in self.contributions.items()}
         if of.teach: teach(self.y, self.labels)
     def __call__(self, logits, batch):
         rows = batch.rows.to(logits.device)
