@@ -166,7 +166,7 @@ def _read_answers(f):
 # %% ../nbs/52_experiments.ipynb #eb891382
 def answers(out, # folder of `run`
             cell # a `Cell`, its key, or a row of `results`
-           ) -> pd.DataFrame: # id, group (scene of origin), label, predicted, cloudy, cover, p_max
+           ) -> pd.DataFrame: # id, group (scene of origin), label, predicted, cloudy, cover, p_max, and for other skies
     "What a cell's network answered on every test pair"
     if isinstance(cell, (dict, pd.Series)): cell = cell['key']
     key = cell if isinstance(cell, str) else cell.key

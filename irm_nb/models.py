@@ -60,7 +60,8 @@ BACKBONES = dict(
     googlenet=Backbone(googlenet, first='conv1.conv', top=('inception5a','inception5b','fc')))
 
 # %% ../nbs/10_models.ipynb #45bdcd0e
-_ENTERED_BY = dict.fromkeys(('restored','translated'), 'irm_nb.methods.translate') | dict(pooled='irm_nb.methods.reliable')
+_ENTERED_BY = dict(restored='irm_nb.methods.translate', translated='irm_nb.methods.translate',
+                   pooled='irm_nb.methods.reliable')
 
 def backbone(arch) -> Backbone: # name of an entry of `BACKBONES`, or kind:arguments
     "The entry of an architecture"

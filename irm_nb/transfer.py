@@ -64,7 +64,7 @@ class Config:
     adapt_mode: str = 'full' # f_S: 'full', or 'head' (the paper's Finetune)
     tau: float = 0.7 # F1's filter
     balanced: bool = False # F1's filter by predicted class
-    distil_on: str = 'unlabelled' # or 'train': L joins, with its true labels; or 'balanced': as a third of what is shown
+    distil_on: str = 'unlabelled' # or 'train': L joins, with its true labels; 'balanced': as a third
     regulation: str = 'batch' # of F2's teachers, a name of `REGULATIONS`
     regulation_options: tuple = () # ((name, value), …), such as (('normalize', True),)
     monitor_every: int = 2 # epochs between looks at the modalities' losses
@@ -115,10 +115,12 @@ def _paper(lr=1e-3): return _epochs(200, batch=64, schedule='constant', lr=lr)
 
 PRESETS = dict(
     demo=Config(pretrain=_epochs(4), head=_epochs(3, 16), adapt=_epochs(25, 16), auxiliary=_epochs(5, 16),
-                target=_epochs(4, 16), pairs=_epochs(3, 32, drawn_clouds=0.6), tau=0.4, monitor_every=1, visits=1_000, width=16, blocks=3),
+                target=_epochs(4, 16), pairs=_epochs(3, 32, drawn_clouds=0.6), tau=0.4,
+                monitor_every=1, visits=1_000, width=16, blocks=3),
     standin=Config(),
     paper=Config(pretrain=_paper(), head=_paper(), adapt=_paper(1e-4), auxiliary=_paper(), target=_paper(),
-                 pairs=_epochs(100, batch=256, drawn_clouds=0.6), monitor_every=1, visits=1_000_000, width=64, blocks=9))
+                 pairs=_epochs(100, batch=256, drawn_clouds=0.6), monitor_every=1, visits=1_000_000,
+                 width=64, blocks=9))
 
 # %% ../nbs/14_transfer.ipynb #070042a5
 @storable

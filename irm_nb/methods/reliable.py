@@ -43,10 +43,12 @@ def under_drawn_clouds(name:str, run):
     "Register a row once more, under drawn clouds"
     def again(task, cfg, store, comp): return run(task, drawn(cfg), store, comp)
     again.__doc__ = f'{name} under clouds that are drawn at every step'
-    again.__module__,again.__qualname__ = __name__,f'drawn {name}'
+    again.__module__ = __name__
+    again.__qualname__ = f'drawn {name}'
     return method(f'{name}, drawn clouds', METHODS[name].modalities, METHODS[name].source)(again)
 
-for _name in ('Finetune (Opt only)','f_S','SL','KDHN','TLF','without IRM','Ours'): under_drawn_clouds(_name, METHODS[_name].run)
+for _name in ('Finetune (Opt only)','f_S','SL','KDHN','TLF','without IRM','Ours'):
+    under_drawn_clouds(_name, METHODS[_name].run)
 
 # %% ../../nbs/26_reliable.ipynb #d134402b
 KNOTS = 5 # covers at which powers are kept
@@ -57,7 +59,8 @@ class Pooled(nn.Module):
                  hidden, # the same of the channels in which cover is seen; None: nothing hides anything
                  n_classes:int):
         super().__init__()
-        self.at,self.hidden = [at for _,at in parts],hidden
+        self.at = [at for _,at in parts]
+        self.hidden = hidden
         self.parts = nn.ModuleList([backbone(arch).new(n_classes, b - a) for arch,(a,b) in parts])
         if hidden: self.see = cover_net(hidden[1] - hidden[0])
         self.register_buffer('powers', torch.ones(len(parts), KNOTS))
@@ -80,7 +83,7 @@ def _pooled(text): # ARCH@first-last|ARCH@first-last|cover@first-last
     members = [p for p in parts if p[0] != 'cover']
     for arch,_ in members: backbone(arch)
     def build(n_classes, in_channels): return Pooled(members, hidden, n_classes)
-    first,entry = members[0][0],backbone(members[0][0])
+    entry = backbone(members[0][0])
     return Backbone(build, head=f'parts.0.{entry.head}', first=None, channels=max(b for _,(_,b) in parts))
 
 BACKBONES['pooled'] = _pooled
@@ -187,7 +190,8 @@ def without(part:str, **choices):
     "A row that is *CloudWise* without one of its parts"
     def run(task, cfg, store, comp): return cloudwise(task, cfg, store, comp, **choices)
     run.__doc__ = f'CloudWise without {part}'
-    run.__module__,run.__qualname__ = __name__,f'without {part}'
+    run.__module__ = __name__
+    run.__qualname__ = f'without {part}'
     return method(f'CloudWise without {part}')(run)
 
 without('pre-training', pretrained=False)
@@ -212,6 +216,8 @@ def by_dawid_skene(task:Task, cfg:Config, store:Store, comp:Compute) -> Predicto
     q = dawid_skene(votes, torch.tensor(task.train.labels), len(task.classes))
     return student(task, cfg, store, comp, q.clamp_min(1e-6).log().float(), members[PAIRS])
 
+
+# %% ../../nbs/26_reliable.ipynb #28ec0e79
 def rates_on_labels(task:Task, auxiliaries:dict, # modality -> `Predictor`
                     see:CoverEstimator, store:Store, comp:Compute, skies=8) -> dict: # modality -> `Reliability`
     "How often auxiliaries are right on L, under drawn skies"

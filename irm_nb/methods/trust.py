@@ -135,7 +135,8 @@ def fold_tasks(task:Task, folds=5) -> list: # of (task, rows of L that it hides)
         raise BudgetError('labelled', f'{len(task.labelled)} labels', f'{2*folds} or more for {folds} parts',
                           'Take more labels, or fewer folds.')
     labels = task.train.labels[task.labelled]
-    order = task.labelled[np.lexsort((hash_ids([task.train.ids[i] for i in task.labelled], 'folds', task.seed), labels))]
+    drawn = hash_ids([task.train.ids[i] for i in task.labelled], 'folds', task.seed)
+    order = task.labelled[np.lexsort((drawn, labels))]
     told = replace(task.train, labels=task.reveal())
     parts = [np.sort(order[k::folds]) for k in range(folds)]
     return [(Task(task.source, told, task.test, np.setdiff1d(task.labelled, part), task.seed), part) for part in parts]
