@@ -197,13 +197,18 @@ def _forget_peak():
     except OSError: pass
     if torch.cuda.is_available(): torch.cuda.reset_peak_memory_stats()
 
+def _most_held(): # megabytes of the process; None where the system doesn't say
+    try: return int(re.search(r'VmHWM:\s*(\d+)', Path('/proc/self/status').read_text())[1])/2**10
+    except (OSError, TypeError): pass # no Linux
+    try: import resource
+    except ImportError: return None # Windows
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/2**(20 if sys.platform == 'darwin' else 10)
+
 def _peak(comp):
     "Megabytes, of the process and of the GPU"
     gpu = torch.cuda.max_memory_allocated(comp.device)/2**20 if comp.device.startswith('cuda') else None
-    try: import resource
-    except ImportError: return dict(peak_mb=None, gpu_mb=gpu) # Windows
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return dict(peak_mb=round(most/2**(20 if sys.platform == 'darwin' else 10), 1), gpu_mb=gpu)
+    most = _most_held()
+    return dict(peak_mb=most and round(most, 1), gpu_mb=gpu)
 
 # %% ../nbs/51_cells.ipynb #7dc3a493
 def _notes(store, name, key):

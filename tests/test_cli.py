@@ -248,15 +248,20 @@ def test_standard_output_that_is_full():
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and 'No space left' in done.stderr, done.stderr
 
 def interrupted(p, moment):
-    until = time.time() + 120
+    try: said = what_it_said(p, moment)
+    finally:
+        if p.poll() is None: os.killpg(p.pid, signal.SIGKILL) # a failed test leaves nothing running
+    stopped = 'irm_run: stopped. The same command goes on from here.'
+    assert p.returncode == 130 and said.strip().splitlines() == [stopped], said
+
+def what_it_said(p, moment):
+    until = time.time() + 240
     while p.poll() is None and not moment(p):
         assert time.time() < until, 'the moment never came'
         time.sleep(0.01)
     assert p.poll() is None, p.communicate()
     os.killpg(p.pid, signal.SIGINT)
-    said = p.communicate(timeout=120)[1]
-    stopped = 'irm_run: stopped. The same command goes on from here.'
-    assert p.returncode == 130 and said.strip().splitlines() == [stopped], said
+    return p.communicate(timeout=240)[1]
 
 def started(args, stdout=subprocess.PIPE):
     return subprocess.Popen(command(*args), stdout=stdout, stderr=subprocess.PIPE, text=True, start_new_session=True,
