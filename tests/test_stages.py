@@ -16,6 +16,7 @@ from irm_nb.irm import REGULATIONS, SOURCE, ModalityMonitor, RegulatedLoss, Regu
 from irm_nb.methods.fusion import GDL, OGMGE
 from irm_nb.methods.optical import Softened
 from irm_nb.methods.translate import ImageTranslator
+from irm_nb.methods.trust import CoverEstimator
 from irm_nb.models import Architecture
 from irm_nb.scenes import Input, Modality, Scenes, Unit
 from irm_nb.store import LocalFile, Store, argument_key, call, stage
@@ -43,6 +44,8 @@ def predictor():
 
 def translator(): return ImageTranslator('restored', 8, 1, SCENES.inputs, [0.]*3, [1.]*3, dict(STATE), FIRST)
 
+def estimator(): return CoverEstimator(PAIRS.select('opt').inputs, dict(mean=[0.]*3, std=[1.]*3), dict(STATE), FIRST)
+
 def surer(factor):
     "A regulation of the user's own, one for each factor"
     def weigh(seen, scale=1.): return {t:factor*scale for t in seen.logits}
@@ -58,7 +61,8 @@ def regulated():
     teachers = {'opt':LOGITS, 'sar':LOGITS + 1, SOURCE:LOGITS + 2}
     labels = np.array([0,1,-1,-1,-1,-1])
     options = dict(normalize=False)
-    return RegulatedLoss(teachers, REGULATIONS['batch'], options, labels, False, np.linspace(0, 1, 6), {'sar':some})
+    return RegulatedLoss(teachers, REGULATIONS['batch'], options, labels, False, np.linspace(0, 1, 6), {'sar':some},
+                         {'opt':LOGITS[:,0], 'sar':LOGITS[:,1]})
 
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory):
@@ -78,13 +82,15 @@ def value(name, parameter, weights):
     rows = dict(labelled=np.arange(3), rows=range(6), purpose=(0, 'F1'), lo=[0.]*3, hi=[1.]*3)
     words = dict(name='F1', mode='full', dtype='uint8', missing='error')
     numbers = dict(seed=0, width=8, blocks=2, monitor_every=1)
+    if name.endswith('cover_of') and parameter == 'p': return estimator()
+    if name.endswith('train_encoders') and parameter == 'loss': return 'infonce'
     if parameter.startswith('f_') or parameter == 'p': return predictor()
     if parameter == 'start': return dict(STATE) if name.endswith(('paired', 'learn_on_target')) else predictor()
     if parameter == 'loss' and name.endswith('train_branches'): return regulated()
     if parameter == 'how' and name.endswith('train_live'): return REGULATIONS['batch']
     return (sets | networks | choices | taught | files | rows | words | numbers)[parameter]
 
-WORDS = dict(googlenet='resnet50', adam='sgd', cosine='constant', full='top', error='rest', uint8='uint16')
+WORDS = dict(infonce='vicreg', googlenet='resnet50', adam='sgd', cosine='constant', full='top', error='rest', uint8='uint16')
 
 def of_a_set(s):
     "The same set with one thing changed"
@@ -145,7 +151,8 @@ def changes(v):
     return out
 
 KNOWN = {'train_network','adapt_network','load_source','logits_of','translated_images','learn_on_source',
-         'learn_on_target','unpaired','paired','align_subdomains','fuse_late','train_live','train_branches'}
+         'learn_on_target','unpaired','paired','align_subdomains','fuse_late','train_live','train_branches',
+         'train_encoders','train_cover','cover_of'}
 
 def test_there_are_stages(): assert {name.rpartition('.')[2] for name in STAGES} >= KNOWN
 
