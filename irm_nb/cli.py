@@ -34,11 +34,11 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 # %% ../nbs/71_cli.ipynb #4e2ab838
-DEFAULT_ROWS = ('Finetune (Opt only)','SL','KDHN','without IRM','Ours','sample level')
+DEFAULT_ROWS = ('Finetune (Opt only)','SL','KDHN','without IRM','Ours','sample level','CloudWise')
 COMMANDS = dict(
     train='irm_nb.experiments', grid='irm_nb.experiments', predict='irm_nb.explain', describe='irm_nb.describe',
     store='irm_nb.store', bench='irm_nb.bench') # and what each imports
-GRID_NAMES = ('demo','standin','paper','content','budgets','repeats','choices')
+GRID_NAMES = ('demo','standin','paper','content','budgets','repeats','choices','reliable')
 
 ABOUT = '''Optical knowledge carried to cloudy optical-SAR pairs.
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['confusion_figure', 'confusion_difference', 'score_name', 'methods_in_order', 'accuracy_figure', 'methods_figure',
-           'paired_differences', 'choices_figure', 'budget_figure', 'content_figure', 'audit_figure']
+           'paired_differences', 'choices_figure', 'budget_figure', 'content_figure', 'cover_figure', 'audit_figure']
 
 # %% ../nbs/62_comparisons.ipynb #d74fa250
 import numpy as np
@@ -247,6 +247,43 @@ def content_figure(results, # table: method, seed, content (0-1), and the score
     dotted = key_mark(marker='', ls=':', lw=.8, label='limit named by the paper')
     if limit is not None: handles.append(dotted)
     key_below(fig, *handles, ncols=2 if len(parts) == 1 else 5)
+    return fig
+
+# %% ../nbs/62_comparisons.ipynb #cce8ff6f
+def _cover_lines(ax, table, bins, look):
+    for m,how in look.items():
+        own = table[table.method == m].set_index('cover').reindex(bins)
+        ax.plot(range(len(bins)), own.OA, label=m, ms=4, **how)
+    ax.set_xticks(range(len(bins)), [b.replace(' %', '') for b in bins])
+    ax.set(xlabel='cover, %', ylabel='overall accuracy', ylim=(0, 1))
+
+def _regret_marks(ax, table, bins, look):
+    for i,(m,how) in enumerate(look.items()):
+        own = table[table.method == m].set_index('cover').reindex(bins)
+        y = np.arange(len(bins)) + (i - (len(look) - 1)/2)*.8/len(look)
+        ax.hlines(y, 100*own.regret_lo, 100*own.regret_hi, color=how['color'], lw=1)
+        ax.plot(100*own.regret, y, how['marker'], color=how['color'], ms=4)
+    ax.axvline(0, color=GREY, lw=.8)
+    ax.set_yticks(range(len(bins)), bins)
+    ax.invert_yaxis()
+    ax.set(xlabel='points above the best single modality', ylabel='cover')
+
+@styled
+def cover_figure(table, # of `tables.by_cover`
+                 methods=None, # rows to draw; None draws all
+                 compared=None # rows whose regret is drawn; None takes those that see several modalities
+                ) -> Figure:
+    "Accuracy by cover, and by how much one sensor alone would have been better or worse"
+    need_columns(table, 'cover', 'method', 'OA', 'best', 'regret', 'regret_lo', 'regret_hi')
+    shown = methods_in_order(table, methods)
+    look = looks(shown)
+    bins = [b for b in dict.fromkeys(table.cover) if b != 'all']
+    singles = set(table.best)
+    few = {m:look[m] for m in (compared or [m for m in shown if m not in singles])}
+    fig,axs = plate(DOUBLE, 1.6 + .2*len(bins)*max(1, len(few)/3), 1, 2, width_ratios=[1, 1.2])
+    _cover_lines(axs[0,0], table, bins, look)
+    _regret_marks(axs[0,1], table, bins, few)
+    key_below(fig, *axs[0,0].get_legend_handles_labels()[0], ncols=4)
     return fig
 
 # %% ../nbs/62_comparisons.ipynb #00fb7e05
