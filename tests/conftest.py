@@ -4,6 +4,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT/'tools'))
 
+SMALL_NETS = ['--use', ROOT/'tests'/'small_net.py', '--set', *(f'{role}_arch=small' for role in ('source','auxiliary','target'))]
+
 def command(*args): return [sys.executable, '-c', 'import sys; from irm_nb.cli import main; sys.exit(main())', *map(str, args)]
 def environment(**more):
     "This one without its IRM_NB_ variables, on the CPU"

@@ -3,10 +3,10 @@ import json, multiprocessing, random, subprocess, sys, time
 import pandas as pd, pytest
 from pandas.testing import assert_frame_equal
 
-from conftest import command, environment, kill_when
+from conftest import SMALL_NETS, command, environment, kill_when
 
-SMALL = 'grid demo --methods sl ours without-irm --seeds 1 --samples 120 --per-class 1 --set epochs=2 tau=0.1'
-GRID = [*SMALL.split(), *'--device cpu --precision float32'.split()]
+SMALL = '--methods sl ours without-irm --seeds 1 --samples 120 --per-class 1 --device cpu --precision float32'
+GRID = ['grid', 'demo', *map(str, SMALL_NETS), 'epochs=2', 'tau=0.1', *SMALL.split()]
 COST = ['started','seconds','trained_s','built','peak_mb'] # of a run; all else is about the networks
 CHANGES = 4 # at most, from a start to a kill
 

@@ -5,8 +5,8 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
+import small_net
 from irm_nb import models, world
 from irm_nb.cells import Cell
 from irm_nb.clouds import CloudSpec
@@ -15,7 +15,6 @@ from irm_nb.experiments import answers, run
 from irm_nb.methods import sar
 from irm_nb.methods.all import METHODS
 from irm_nb.metrics import wilson
-from irm_nb.models import Backbone
 from irm_nb.scenes import PairedScenes, SceneSet
 from irm_nb.store import Store
 from irm_nb.tasks import Task
@@ -30,19 +29,6 @@ SCENES = 240 # of the source
 LABELS = 15 # of each class
 TRAIN = 180 # pairs to train on
 COMP = Compute('cpu', 'float32')
-
-class Small(nn.Module):
-    "Three convolutions, with the names of modules that methods ask of a ResNet-50"
-    def __init__(self, n_classes, in_channels=3, width=16):
-        super().__init__()
-        self.conv1 = self.block(in_channels, width)
-        self.layer2 = self.block(width, 2*width)
-        self.layer4 = self.block(2*width, 2*width)
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(2*width, n_classes)
-    def block(self, i, o):
-        return nn.Sequential(nn.Conv2d(i, o, 3, padding=1, bias=False), nn.BatchNorm2d(o), nn.ReLU(), nn.MaxPool2d(2))
-    def forward(self, x): return self.fc(self.pool(self.layer4(self.layer2(self.conv1(x)))).flatten(1))
 
 def halved(images): return np.ascontiguousarray(images[:,:,::2,::2])
 
@@ -83,8 +69,7 @@ LONGER = dict(CycIT=dict(visits=1000, width=16)) # choices of rows that need mor
 @pytest.fixture
 def small(monkeypatch):
     "Small networks in the place of both architectures; CycleGAN at five times its rate, since it is shown few images"
-    entry = Backbone(Small, first='conv1.0', top=('layer4','fc'))
-    for arch in ('resnet50','googlenet'): monkeypatch.setitem(models.BACKBONES, arch, entry)
+    for arch in ('resnet50','googlenet'): monkeypatch.setitem(models.BACKBONES, arch, small_net.SMALL)
     monkeypatch.setattr(sar, 'ImageConfig', partial(sar.ImageConfig, lr=1e-3))
 
 @pytest.fixture(scope='module')
