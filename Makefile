@@ -39,7 +39,7 @@ demo-all: $(STAMP) ## every analysis that needs no data, on the embedded world; 
 test: $(STAMP) ## every notebook, then the checks and tests in tests/
 	@export IRM_NB_STORE=$$(mktemp -d); trap 'rm -rf "$$IRM_NB_STORE"' EXIT; failed=; \
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --do_print --timing || failed=yes; \
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests || { [ -z "$$failed" ] || echo "nbdev_test failed as well: see above" >&2; exit 1; }; \
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests || { [ -z "$$failed" ] || echo "nbdev_test failed as well: see above" >&2; exit 1; }; \
 	[ -z "$$failed" ] || { echo "nbdev_test failed: see above" >&2; exit 1; }
 
 # One notebook at a time, each with a store that is thrown away when it ends; all are run, then the failures named.
