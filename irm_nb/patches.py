@@ -6,10 +6,10 @@
 __all__ = ['COVERS', 'Scene', 'Laid', 'lay', 'starts', 'Cuts', 'rates_of', 'choose', 'Job', 'check_job', 'Block', 'cut_block',
            'answers_to', 'answer_block', 'Hands', 'answers_of', 'known_pixels']
 
-# %% ../nbs/58_patches.ipynb #24d0db93
-import copy, re, tempfile, threading
+# %% ../nbs/58_patches.ipynb #27dd9e1d
+import copy, tempfile, threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +29,6 @@ from .bands import radar as radar_files
 from .labels import CloudMask
 from .regions import _further_sources, _layers, _nodata_of, _radar_layers, _read, _without_effect
 from .scenes import *
-from .transfer import Predictor
 from .explain import _shapley, coalitions, probe
 
 # %% ../nbs/58_patches.ipynb #29a4f2bf
