@@ -117,7 +117,7 @@ def lay(scene:Scene,
     layers = {k:_layers_of(s, grid, scene.resampling) for k,s in sources.items()}
     return Laid(grid, sources, layers, clouds, '' if mask is None else as_path(mask).name)
 
-# %% ../nbs/58_patches.ipynb #446cdbf0
+# %% ../nbs/58_patches.ipynb #81e6c883
 def starts(n, # pixels along a side
            size, stride) -> np.ndarray: # first pixels of patches
     "Where patches begin, the last of them flush with the end"
@@ -125,6 +125,7 @@ def starts(n, # pixels along a side
         raise ShapeError('scene', f'{n} pixels along a side', f'room for one patch of {size}', 'Give a larger scene.')
     return np.unique(np.append(np.arange(0, n - size + 1, stride), n - size))
 
+# %% ../nbs/58_patches.ipynb #701fe9ba
 @dataclass(frozen=True)
 class Cuts:
     "Which patches are cut of a grid, in blocks"
@@ -183,7 +184,7 @@ def choose(able, # bool [A,N]: which networks have all that they read; the first
     best = np.where(able, worth, -np.inf).argmax(0)
     return np.where(able.any(0), best, -1).astype(np.int8)
 
-# %% ../nbs/58_patches.ipynb #77c51d74
+# %% ../nbs/58_patches.ipynb #5add1378
 @dataclass(eq=False)
 class Job:
     "Networks that are asked about the patches of a scene"
@@ -216,6 +217,7 @@ class Job:
     @cached_property
     def cuts(self): return Cuts(self.laid.grid.height, self.laid.grid.width, self.size, self.stride, self.block)
 
+# %% ../nbs/58_patches.ipynb #3334698d
 def _wanted(networks): # -> {modality: `Input`}, with the bands of all networks
     found = {}
     for p in networks.values():

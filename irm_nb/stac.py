@@ -14,9 +14,10 @@ from .core import *
 from .grids import Grid
 from .patches import Scene
 
-# %% ../nbs/59_stac.ipynb #9fa62ae0
-_OPTICAL = dict(coastal='B01', blue='B02', green='B03', red='B04', rededge1='B05', rededge2='B06', rededge3='B07', nir='B08',
-                nir08='B8A', nir09='B09', swir16='B11', swir22='B12', rededge071='B05', rededge075='B06', rededge078='B07')
+# %% ../nbs/59_stac.ipynb #c26569a0
+_OPTICAL = dict(coastal='B01', blue='B02', green='B03', red='B04', rededge1='B05', rededge2='B06', rededge3='B07',
+                nir='B08', nir08='B8A',
+                nir09='B09', swir16='B11', swir22='B12', rededge071='B05', rededge075='B06', rededge078='B07')
 _WHOLE = dict(s2='s2', visual='s2', s1='s1', backscatter='s1', scl='cloud_mask', cloud_mask='cloud_mask',
               dem='height', height='height') # assets that are an image by themselves
 _POLS = 'VV','VH','HH','HV'
@@ -34,7 +35,7 @@ def _names_of(key, asset): # everything an asset is called
     own = [b.get(n) for b in bands for n in ('name','common_name','eo:common_name')] if len(bands) == 1 else []
     return [key, *filter(None, own)]
 
-# %% ../nbs/59_stac.ipynb #1fd88ff3
+# %% ../nbs/59_stac.ipynb #b16039b5
 def _pystac():
     try: import pystac
     except ImportError as e:
@@ -53,7 +54,8 @@ def _opened(item): # dictionary or path -> (pystac's item, folder that its links
         return pystac.Item.from_dict(said),folder
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pystac.STACError) as e:
         where = 'scene' if isinstance(item, dict) else item
-        raise UnreadableFile(where, f'{type(e).__name__}: {e}', 'a STAC item', 'Export it again from its catalogue.') from e
+        raise UnreadableFile(where, f'{type(e).__name__}: {e}', 'a STAC item',
+                             'Export it again from its catalogue.') from e
 
 def _local(href, folder, where):
     path = href.removeprefix('file://')
@@ -62,7 +64,7 @@ def _local(href, folder, where):
                           "Download the assets, for instance with pystac or the archive's own tools, and link to them.")
     return Path(path) if Path(path).is_absolute() else folder/path
 
-# %% ../nbs/59_stac.ipynb #1293c504
+# %% ../nbs/59_stac.ipynb #fd3e4797
 def stac_scene(items # one or several: dictionaries, or paths of JSON files
               ) -> tuple: # (Scene, properties of the first item)
     "The files that STAC items name, as a scene"
@@ -83,7 +85,7 @@ def stac_scene(items # one or several: dictionaries, or paths of JSON files
     first = opened[0][0]
     return Scene(**found, name=first.id),dict(id=first.id, **first.properties)
 
-def scene_of(scene # `Scene`, a dictionary of its fields, or STAC items: dictionary, path of a JSON file, or a list of them
+def scene_of(scene # `Scene`, a dictionary of its fields, or STAC items: dictionaries or paths of JSON, one or a list
             ) -> tuple: # (Scene, properties of an item or None)
     "A scene, however it was written"
     if isinstance(scene, Scene): return scene,None
