@@ -28,7 +28,7 @@ class Band:
     categories: tuple = () # names of the numbers from 0; none for a share from 0 to 1
     colours: dict = field(default_factory=dict, compare=False) # name -> hexadecimal colour
 
-# %% ../nbs/67_cog.ipynb #35127785
+# %% ../nbs/67_cog.ipynb #0dcb80b1
 STEPS = 200 # of a share, from 0 to 1
 
 def number_type(bands) -> np.dtype: # of `Band`
@@ -39,7 +39,7 @@ def as_stored(x, band:Band, dtype) -> np.ndarray: # values of a band [h,w] -> th
     "Shares in steps, numbers as they are, the largest number for nothing"
     none = np.iinfo(dtype).max
     if band.categories: return np.where(x < 0, none, x).astype(dtype)
-    return np.where(np.isnan(x), none, np.rint(np.nan_to_num(x)*STEPS)).astype(dtype)
+    return np.where(np.isnan(x), none, x*np.float32(STEPS) + np.float32(.5)).astype(dtype)
 
 def _factors(grid): # of overviews, down to some 256 pixels
     out = []
@@ -84,7 +84,7 @@ def virtual(grid:Grid, bands, dtype, tags, # of `Band`; {name: text}
         for rect in ('SrcRect','DstRect'): _node(source, rect, **whole)
     return ET.tostring(root, encoding='unicode')
 
-# %% ../nbs/67_cog.ipynb #3f11add1
+# %% ../nbs/67_cog.ipynb #aeb83e7f
 _KINDS = dict(categories='mode', shares='average') # files of one kind of band each -> how overviews are made
 
 def _kind(b): return 'categories' if b.categories else 'shares'
@@ -92,7 +92,7 @@ def _kind(b): return 'categories' if b.categories else 'shares'
 def _profile(grid, count, dtype):
     return dict(driver='GTiff', height=grid.height, width=grid.width, count=count, dtype=dtype, crs=grid.crs,
                 transform=grid.transform, nodata=np.iinfo(dtype).max, tiled=True, blockxsize=256, blockysize=256,
-                compress='lzw', bigtiff='if_safer')
+                bigtiff='if_safer')
 
 def _write_tiles(folder, grid, bands, dtype, tiles): # tiles: yields (box, band -> [h,w])
     "Two plain files, of categories and of shares, with overviews -> {kind: its file}"
@@ -135,7 +135,7 @@ def scratch(out):
         raise _unwritable(out, e) from e
     finally: _remove(folder)
 
-# %% ../nbs/67_cog.ipynb #dc1c19fd
+# %% ../nbs/67_cog.ipynb #1448a52b
 def write_cog(folder, # for scratch files
               grid:Grid, bands, tags, tiles) -> Path: # of `Band`; {name: text}; yields (box, band -> [h,w])
     "A cloud-optimised GeoTIFF in a folder"
@@ -143,7 +143,7 @@ def write_cog(folder, # for scratch files
     from rasterio.shutil import copy
     dtype = number_type(bands)
     try:
-        with _quiet(), rasterio.Env(GDAL_CACHEMAX=64<<20, COMPRESS_OVERVIEW='LZW'):
+        with _quiet(), rasterio.Env(GDAL_CACHEMAX=64<<20):
             files = _write_tiles(folder, grid, bands, dtype, tiles)
             at = [(files[k], n) for k,n in _place_of(bands)]
             (folder/'map.vrt').write_text(virtual(grid, bands, dtype, tags, at), encoding='utf-8')

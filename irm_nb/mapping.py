@@ -79,14 +79,14 @@ class Rules:
         return (f'not to be believed: calibrated confidence below {self.believe:g}, or more than {self.max_cover:g} of '
                 'the patch under cloud where the class came from a sensor that clouds hide')
 
-# %% ../nbs/68_mapping.ipynb #cb7597b2
+# %% ../nbs/68_mapping.ipynb #02309b7b
 def bands_of(job:Job, rules:Rules, clouds) -> list: # clouds: what the cloud share was read from, '' for nothing
     "The bands of a map, in their order"
     classes = job.target.classes
     out = [Band('class', tuple(classes), class_colours(classes)), Band('confidence'), Band('entropy')]
     if clouds: out.append(Band('cloud'))
     if job.decided: out.append(Band('decided', tuple(map(word, job.laid.sources))))
-    out += [Band('answered', tuple(job.names)), Band('doubt', ('believe','do not believe'))]
+    out += [Band('answered', tuple(job.networks)), Band('doubt', ('believe','do not believe'))]
     return out + [Band(f'p {c}') for c in classes if rules.probabilities]
 
 def clouds_of(job:Job) -> str: # '' where nothing is known of clouds
@@ -94,7 +94,7 @@ def clouds_of(job:Job) -> str: # '' where nothing is known of clouds
     if job.laid.clouds: return job.laid.cover_from
     return f'estimated by {getattr(job.estimate, "__name__", type(job.estimate).__name__)}' if job.estimate else ''
 
-# %% ../nbs/68_mapping.ipynb #2e0f0c02
+# %% ../nbs/68_mapping.ipynb #804fa7b0
 def tile_of(job:Job, i, j) -> tuple: # rows, end of rows, columns, end of columns
     "The ground that a block adds"
     (rows,cols) = (job.cuts.rows, job.cuts.cols)
@@ -117,42 +117,50 @@ def _sums(job, said, box): # weighted sums over a tile: {what: [n,h,w]}
     there = (who >= 0)[...,None]
     known = ~np.isnan(cover)[...,None]
     parts = dict(p=p*there, there=there, cloud=np.nan_to_num(cover)[...,None], known=known,
-                 answered=_one_of(who, len(job.names)), decided=_one_of(decided, len(job.laid.sources)))
+                 answered=_one_of(who, len(job.networks)), decided=_one_of(decided, len(job.laid.sources)))
     sums = blend(np.concatenate([v.astype(np.float32) for v in parts.values()], 2), down, across)
     ends = np.cumsum([v.shape[2] for v in parts.values()])[:-1]
     return dict(zip(parts, np.split(sums, ends)))
 
-# %% ../nbs/68_mapping.ipynb #5d6c23fb
-def _largest(sums, there): # [n,h,w] -> int [h,w], -1 where there is none
-    return np.where(there, sums.argmax(0), -1)
+# %% ../nbs/68_mapping.ipynb #6b5dc93f
+def _largest(sums): # [n,h,w] -> the largest [h,w], and which of the n it is
+    best = sums[0].copy()
+    at = np.zeros(best.shape, np.int16)
+    for k,layer in enumerate(sums[1:], 1):
+        more = layer > best
+        np.copyto(best, layer, where=more)
+        at[more] = k
+    return best,at
 
-def _clouded(job, s, there): # bool [h,w]: the class came from sensors that clouds hide
+def _spread(sums, weight): # of probabilities [K,h,w], [h,w] -> entropy as a share of the largest
+    total = np.zeros_like(weight)
+    for layer in sums: total += layer*np.log(np.maximum(layer, np.float32(1e-12)))
+    return (np.log(weight) - total/weight)/math.log(max(2, len(sums)))
+
+def _clouded(job, s): # bool [h,w]: the class came from sensors that clouds hide
     def hides(m): return SENSORS[job.laid.inputs[m].sensor].clouded
-    if job.decided: table,at = [hides(m) for m in job.laid.sources],_largest(s['decided'], there)
-    else:
-        table = [all(hides(m) for m in p.names if m in job.laid.inputs) for p in job.networks.values()]
-        at = _largest(s['answered'], there)
-    return np.array(table)[at] & there
+    if job.decided: return np.array([hides(m) for m in job.laid.sources])[_largest(s['decided'])[1]]
+    table = [all(hides(m) for m in p.names if m in job.laid.inputs) for p in job.networks.values()]
+    return np.array(table)[_largest(s['answered'])[1]]
 
+# %% ../nbs/68_mapping.ipynb #5723ccdf
 def paint(job:Job, said, # of `answers_of`
           rules:Rules, block) -> dict: # (row, column) of a block -> band -> [h,w]
     "The bands of a tile: shares with nan, numbers with -1 where there is nothing"
     box = tile_of(job, *block)
     s = _sums(job, said, box)
-    there = s['there'][0] > 0
+    weight = s['there'][0]
+    there = weight > 0
     hole = said['holes'].get('{},{}'.format(*block))
     if hole: there &= known_pixels(hole)[:box[1] - box[0], :box[3] - box[2]]
-    p = _ratio(s['p'], s['there'])
-    p[:,~there] = np.nan
-    out = dict(confidence=p.max(0), entropy=_spread(p), cloud=_ratio(s['cloud'], s['known'])[0])
-    out['cloud'][~there] = np.nan
-    for k in ('answered','decided'): out[k] = _largest(s[k], there)
-    doubt = doubtful(out['confidence'], out['cloud'], _clouded(job, s, there), rules.believe, rules.max_cover)
-    out |= {'class':_largest(s['p'], there), 'doubt':np.where(there, doubt, -1)}
-    return out | {f'p {c}':v for c,v in zip(job.target.classes, p) if rules.probabilities}
-
-def _spread(p): # probabilities [K,h,w] -> entropy as a share of the largest
-    return -(p*np.log(np.maximum(p, 1e-12))).sum(0)/math.log(max(2, len(p)))
+    weight = np.where(there, weight, np.float32(np.nan))
+    best,at = _largest(s['p'])
+    cloud = _ratio(s['cloud'][0], s['known'][0])
+    out = dict(confidence=best/weight, entropy=_spread(s['p'], weight), cloud=np.where(there, cloud, np.nan))
+    doubt = doubtful(out['confidence'], out['cloud'], _clouded(job, s), rules.believe, rules.max_cover)
+    numbers = {'class':at, 'doubt':doubt} | {k:_largest(s[k])[1] for k in ('answered','decided')}
+    out |= {k:np.where(there, v, np.int16(-1)) for k,v in numbers.items()}
+    return out | {f'p {c}':v/weight for c,v in zip(job.target.classes, s['p']) if rules.probabilities}
 
 # %% ../nbs/68_mapping.ipynb #7a04b7ac
 @dataclass(eq=False)
@@ -215,17 +223,18 @@ def _repr_markdown_(self:Map):
     rows = [f'|{r[0]}|{r[1]:,.1f}|{r[2]:.1%}|{r[3]:.0%}|' for r in self.areas().dropna().itertuples(index=False)]
     return f'{self!r}\n\n|class|hectares|share|believed|\n|---|---:|---:|---:|\n' + '\n'.join(rows)
 
-# %% ../nbs/68_mapping.ipynb #9e5e7ad9
+# %% ../nbs/68_mapping.ipynb #07be6727
 def _tags(job, rules, clouds, key, faults): # {name: text}
     shares = [b.name for b in bands_of(job, rules, clouds) if not b.categories]
-    note = dict(key=key, classes=job.target.classes, shares=shares, answered=job.names, decided=list(job.laid.sources),
-                stride=job.stride, size=job.size, believe=rules.believe, max_cover=rules.max_cover, views=job.views,
-                clouds=clouds, faults=faults, temperature={k:p.temperature for k,p in job.networks.items()})
+    note = dict(key=key, classes=job.target.classes, shares=shares, answered=list(job.networks),
+                decided=list(job.laid.sources), stride=job.stride, size=job.size, believe=rules.believe,
+                max_cover=rules.max_cover, doubt=rules.meaning, views=job.views, clouds=clouds, faults=faults,
+                temperature={k:p.temperature for k,p in job.networks.items()})
     heat = ', '.join(f'{k} {v:.3g}' for k,v in note['temperature'].items())
     words = dict(irm_nb=__version__, doubt=rules.meaning, confidence=f'after temperature scaling: {heat}',
-                 cloud=clouds or 'not known', entropy='as a share of the largest possible', blocks_unreadable=len(faults),
-                 decided='the modality with the largest Shapley value' if job.decided else 'not computed',
-                 networks=', '.join(f'{k}: {p.key}' for k,p in job.networks.items()))
+                 cloud=clouds or 'not known', entropy='as a share of the largest possible',
+                 blocks_unreadable=len(faults), networks=', '.join(f'{k}: {p.key}' for k,p in job.networks.items()),
+                 decided='the modality with the largest Shapley value' if job.decided else 'not computed')
     return {**{k:str(v) for k,v in words.items()}, MAP_TAG:json.dumps(note)}
 
 def _texts(made, out, item): # the map as it stands now, where it goes -> {path: text} of what lies beside it
@@ -235,7 +244,7 @@ def _texts(made, out, item): # the map as it stands now, where it goes -> {path:
     if item: texts[beside(out)['item']] = json.dumps(item_of(m.grid, out.name, item, m.note), indent=1)
     return texts
 
-# %% ../nbs/68_mapping.ipynb #28c41761
+# %% ../nbs/68_mapping.ipynb #dfc553b0
 def _job(a): # arguments of `predict_map`
     if not isinstance(a.predictor, Predictor):
         raise OptionError('predictor', f'a {type(a.predictor).__name__}', 'a Predictor',
@@ -260,12 +269,12 @@ def _made(job, rules, out, item, key, a):
         clouds = clouds_of(job)
         bands = bands_of(job, rules, clouds)
         tags = _tags(job, rules, clouds, key, said['faults'])
-        tiles = ((tile_of(job, *b), paint(job, said, rules, b)) for b in job.cuts.blocks)
-        made = write_cog(folder, job.laid.grid, bands, tags, tiles)
+        def tile(b): return tile_of(job, *b),paint(job, said, rules, b)
+        made = write_cog(folder, job.laid.grid, bands, tags, ahead(tile, job.cuts.blocks))
         put(made, out, _texts(made, out, item))
-    if said['faults']:
-        warnings.warn(f'{len(said["faults"])} blocks could not be read whole, the first at row {said["faults"][0]["row"]}, '
-                      f'column {said["faults"][0]["col"]}: {said["faults"][0]["found"]}')
+    for f in said['faults'][:1]:
+        warnings.warn(f'{len(said["faults"])} blocks could not be read whole, the first at row {f["row"]}, column '
+                      f'{f["col"]}: {f["found"]}')
     return Map.open(out)
 
 # %% ../nbs/68_mapping.ipynb #eaf8d787

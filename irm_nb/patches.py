@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['COVERS', 'Scene', 'Laid', 'lay', 'starts', 'Cuts', 'rates_of', 'choose', 'Job', 'check_job', 'Block', 'cut_block',
-           'answers_to', 'answer_block', 'Hands', 'answers_of', 'known_pixels']
+           'answers_to', 'answer_block', 'Hands', 'ahead', 'answers_of', 'known_pixels']
 
-# %% ../nbs/58_patches.ipynb #27dd9e1d
+# %% ../nbs/58_patches.ipynb #e1aecb69
 import copy, tempfile, threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
@@ -29,6 +29,7 @@ from .bands import radar as radar_files
 from .labels import CloudMask
 from .regions import _further_sources, _layers, _nodata_of, _radar_layers, _read, _without_effect
 from .scenes import *
+from .domains import EXTENSIONS, extend
 from .explain import _shapley, coalitions, probe
 
 # %% ../nbs/58_patches.ipynb #29a4f2bf
@@ -56,7 +57,7 @@ class Scene:
             raise OptionError('scene', 'no image', 'a Sentinel-2 or a Sentinel-1 image', 'Pass s2=, s1= or both.')
         check_real('resolution', self.resolution, .1, 1e5)
 
-# %% ../nbs/58_patches.ipynb #8b9a22af
+# %% ../nbs/58_patches.ipynb #cdddfa8a
 @dataclass(eq=False)
 class Laid:
     "A scene on one grid"
@@ -67,6 +68,8 @@ class Laid:
     cover_from: str = '' # what the clouds were read from
     @property
     def inputs(self): return {k:s.input for k,s in self.sources.items()}
+    @property
+    def name(self): return as_path(next(iter(self.sources.values())).files[0][0]).stem
     def read(self, name, part): # a modality on a part of the grid
         "Pixels [C,h,w] in the units that sets keep, and where they are data [h,w]"
         x,known = _read([_on_part(l, part) for l in self.layers[name]], 0, part.height)
@@ -184,7 +187,7 @@ def choose(able, # bool [A,N]: which networks have all that they read; the first
     best = np.where(able, worth, -np.inf).argmax(0)
     return np.where(able.any(0), best, -1).astype(np.int8)
 
-# %% ../nbs/58_patches.ipynb #5add1378
+# %% ../nbs/58_patches.ipynb #def13e62
 @dataclass(eq=False)
 class Job:
     "Networks that are asked about the patches of a scene"
@@ -198,10 +201,8 @@ class Job:
     views: bool # whether each patch is seen in eight views
     estimate: object # function (Scenes) -> cover [N], where there is no mask; or None
     comp: Compute
-    def __str__(self): return self.scene.name or Path(next(iter(self.laid.sources.values())).files[0][0]).stem
+    def __str__(self): return self.scene.name or self.laid.name
     def __getstate__(self): return {f.name:getattr(self, f.name) for f in fields(self)}
-    @property
-    def names(self): return list(self.networks)
     @property
     def target(self): return next(iter(self.networks.values()))
     @property
@@ -358,7 +359,7 @@ def _asked(p, pairs, rows, decided, views): # -> logits [n,K], who decided [n] o
     z,_ = coalitions(p, pairs, rows, p.comp)
     return (_logits(p, pairs, rows, True) if views else z[:,-1]),_loudest(z)
 
-# %% ../nbs/58_patches.ipynb #97f9ddac
+# %% ../nbs/58_patches.ipynb #17ebf5ba
 def answers_to(job:Job, b:Block) -> dict: # arrays
     "What the networks say of a block's patches"
     n = len(b.cover)
@@ -384,7 +385,8 @@ def answer_block(job:Job, i, j) -> dict: # as `answers_to`
 
 def _check_numbers(job, logits):
     if logits.isfinite().all(): return
-    raise NotFiniteError('logits', 'NaN or infinity', 'numbers', 'Check the weights of ' + ', '.join(job.names) + '.')
+    do = f'Check the weights of {", ".join(job.networks)}.'
+    raise NotFiniteError('logits', 'NaN or infinity', 'numbers', do)
 
 # %% ../nbs/58_patches.ipynb #c2996e56
 @dataclass(frozen=True)
@@ -409,16 +411,26 @@ def _kept_block(work, i, j): # -> as `answer_block` gives it; None where there i
     known = np.unpackbits(out.pop('known'), count=h*w).reshape(h, w).astype(bool)
     return out | dict(known=known, faults=notes['faults'])
 
-# %% ../nbs/58_patches.ipynb #c0a3af20
+# %% ../nbs/58_patches.ipynb #8afb1d19
+def ahead(f, items): # yields f(item)
+    "Each result while a thread works on the next"
+    items = list(items)
+    if not items: return
+    with ThreadPoolExecutor(1) as other:
+        coming = other.submit(f, items[0])
+        for after in items[1:]:
+            out = coming.result()
+            coming = other.submit(f, after)
+            yield out
+        yield coming.result()
+
 def _here(job, blocks): # yields (block, answers)
-    "Ask about one block while the next one is read"
-    if not blocks: return
-    with ThreadPoolExecutor(1) as reader:
-        ahead = reader.submit(cut_block, job, *blocks[0])
-        for b,after in zip(blocks, [*blocks[1:], None]):
-            read = ahead.result()
-            if after: ahead = reader.submit(cut_block, job, *after)
-            yield b,answers_to(job, read)
+    def read(b): return b,cut_block(job, *b)
+    for b,patches in ahead(read, blocks): yield b,answers_to(job, patches)
+
+def _errand(job, files, i, j): # in another process, which has to know networks of one's own
+    for f in files: extend(f)
+    return answer_block(job, i, j)
 
 def _there(job, blocks, client):
     "The same by the workers of a scheduler"
@@ -427,7 +439,7 @@ def _there(job, blocks, client):
                           'Pass Client(address), or None to work here.')
     from distributed import as_completed
     sent = client.scatter(job, broadcast=True, hash=False)
-    jobs = {client.submit(answer_block, sent, *b, pure=False):b for b in blocks}
+    jobs = {client.submit(_errand, sent, list(EXTENSIONS), *b, pure=False):b for b in blocks}
     try:
         for f in as_completed(jobs): yield jobs[f],f.result()
     finally: client.cancel(list(jobs))
