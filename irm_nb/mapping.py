@@ -244,7 +244,7 @@ def _texts(made, out, item): # the map as it stands now, where it goes -> {path:
     if item: texts[beside(out)['item']] = json.dumps(item_of(m.grid, out.name, item, m.note), indent=1)
     return texts
 
-# %% ../nbs/68_mapping.ipynb #dfc553b0
+# %% ../nbs/68_mapping.ipynb #d5cf3a04
 def _job(a): # arguments of `predict_map`
     if not isinstance(a.predictor, Predictor):
         raise OptionError('predictor', f'a {type(a.predictor).__name__}', 'a Predictor',
@@ -252,7 +252,6 @@ def _job(a): # arguments of `predict_map`
     others = dict(a.others or {})
     if 'target' in others: raise OptionError('others', "'target'", 'another name', 'The predictor itself is called so.')
     networks = dict(target=a.predictor) | others
-    check_share('max_invalid', a.max_invalid)
     comp = compute() if a.comp is None else a.comp
     rates = rates_of(a.reliability, networks)
     job = Job(a.scene, networks, rates, a.stride, a.block, a.max_invalid, a.decided, a.views, a.estimate, comp)

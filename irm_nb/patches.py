@@ -250,10 +250,12 @@ def __key__(self:Job):
     return digest([_key_of_scene(self.scene, self.laid), asked, how, guessed,
                    {k:r for k,r in self.rates.items() if r is not None}])
 
-# %% ../nbs/58_patches.ipynb #0f126cdc
+# %% ../nbs/58_patches.ipynb #351b5a1c
 def check_job(job:Job):
     "Named errors for networks that can't be asked about this scene, or not together"
     inputs = job.laid.inputs
+    check_share('max_invalid', job.max_invalid)
+    starts(min(job.laid.grid.height, job.laid.grid.width), job.cuts.size, job.cuts.stride)
     nobody = np.zeros(1, bool)
     def blank(i): # of a modality
         kind = SENSORS[i.sensor].units[i.units].dtypes[0]
@@ -444,27 +446,32 @@ def _there(job, blocks, client):
         for f in as_completed(jobs): yield jobs[f],f.result()
     finally: client.cancel(list(jobs))
 
-# %% ../nbs/58_patches.ipynb #c7b260a4
-def _square_km(grid, cuts, block): # of ground that a block adds
+# %% ../nbs/58_patches.ipynb #d614500d
+def _square_m(grid, cuts, block): # of ground that a block adds, in whole numbers
     r,c = cuts.of(*block)
     pixel = abs(grid.transform.determinant)*grid.crs.linear_units_factor[1]**2
-    return len(r)*len(c)*cuts.stride**2*pixel/1e6
+    return round(len(r)*len(c)*cuts.stride**2*pixel)
+
+_BAR = '{l_bar}{bar}| {n_fmt}/{total_fmt} km² [{elapsed}<{remaining}, {rate_noinv_fmt}]'
+
+def _bar(total, hands): # square metres
+    from tqdm.auto import tqdm
+    return tqdm(total=total, desc='mapping', unit=' km²', unit_scale=1e-6, bar_format=_BAR, disable=not hands.progress,
+                leave=False)
 
 @stage('map-{job}')
 def answers_of(job:Job, hands:Hands=Hands(), *, work=None) -> dict:
     "What networks say of every patch of a scene, from the block where an earlier run stopped"
-    from tqdm.auto import tqdm
     import rasterio
     work = Path(work or tempfile.mkdtemp())
     blocks = job.cuts.blocks
-    km2 = {b:_square_km(job.laid.grid, job.cuts, b) for b in blocks}
+    ground = {b:_square_m(job.laid.grid, job.cuts, b) for b in blocks}
     todo = [b for b in blocks if _kept_block(work, *b) is None]
-    bar = tqdm(total=round(sum(km2.values()), 2), desc='mapping', unit='km²', disable=not hands.progress, leave=False)
-    with _quiet(), rasterio.Env(GDAL_CACHEMAX=64<<20), bar:
-        bar.update(sum(km2[b] for b in blocks) - sum(km2[b] for b in todo))
+    with _quiet(), rasterio.Env(GDAL_CACHEMAX=64<<20), _bar(sum(ground.values()), hands) as bar:
+        bar.update(sum(ground.values()) - sum(ground[b] for b in todo))
         for b,said in _here(job, todo) if hands.client is None else _there(job, todo, hands.client):
             _keep_block(work, *b, said)
-            bar.update(km2[b])
+            bar.update(ground[b])
     return _assembled(job, work)
 
 # %% ../nbs/58_patches.ipynb #150c7d8b
