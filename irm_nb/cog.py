@@ -84,7 +84,7 @@ def virtual(grid:Grid, bands, dtype, tags, # of `Band`; {name: text}
         for rect in ('SrcRect','DstRect'): _node(source, rect, **whole)
     return ET.tostring(root, encoding='unicode')
 
-# %% ../nbs/67_cog.ipynb #aeb83e7f
+# %% ../nbs/67_cog.ipynb #f4c1871a
 _KINDS = dict(categories='mode', shares='average') # files of one kind of band each -> how overviews are made
 
 def _kind(b): return 'categories' if b.categories else 'shares'
@@ -94,24 +94,27 @@ def _profile(grid, count, dtype):
                 transform=grid.transform, nodata=np.iinfo(dtype).max, tiled=True, blockxsize=256, blockysize=256,
                 bigtiff='if_safer')
 
+# %% ../nbs/67_cog.ipynb #118526c9
 def _write_tiles(folder, grid, bands, dtype, tiles): # tiles: yields (box, band -> [h,w])
-    "Two plain files, of categories and of shares, with overviews -> {kind: its file}"
+    "Two plain files, of categories and of shares, with overviews -> {kind: its file}, {band: sum of its numbers}"
     import rasterio
     from rasterio.windows import Window
     groups = {k:[b for b in bands if _kind(b) == k] for k in _KINDS}
     groups = {k:bs for k,bs in groups.items() if bs}
     files = {k:folder/f'{k}.tif' for k in groups}
     opened = {k:rasterio.open(files[k], 'w', **_profile(grid, len(bs), dtype)) for k,bs in groups.items()}
+    sums = {b.name:0 for b in bands}
     try:
         for (a,b,c,d),values in tiles:
             for k,bs in groups.items():
                 x = np.stack([as_stored(values[v.name], v, dtype) for v in bs])
                 opened[k].write(x, window=Window(c, a, d - c, b - a))
+                for v,n in zip(bs, x.sum((1,2), dtype=np.int64)): sums[v.name] += int(n)
     finally:
         for d in opened.values(): d.close()
     for k,f in files.items():
         with rasterio.open(f, 'r+') as d: d.build_overviews(_factors(grid), rasterio.enums.Resampling[_KINDS[k]])
-    return files
+    return files,sums
 
 def _place_of(bands): # (kind, number) of each band
     seen = dict.fromkeys(_KINDS, 0)
@@ -135,7 +138,17 @@ def scratch(out):
         raise _unwritable(out, e) from e
     finally: _remove(folder)
 
-# %% ../nbs/67_cog.ipynb #1448a52b
+# %% ../nbs/67_cog.ipynb #96455876
+def _check_written(path, sums): # of the numbers of each band
+    "`OutputError` where a file does not hold what was written: GDAL closes files on a full disk without a word"
+    import rasterio
+    with rasterio.open(path) as d:
+        strips = (((r, min(d.height, r + 512)), (0, d.width)) for r in range(0, d.height, 512))
+        found = sum(d.read(window=w).sum((1,2), dtype=np.int64) for w in strips)
+    if found.tolist() != sums:
+        raise OutputError(path.parent.parent, 'a map that lacks some of its pixels', 'room for the map',
+                          'Make room, or choose another place.')
+
 def write_cog(folder, # for scratch files
               grid:Grid, bands, tags, tiles) -> Path: # of `Band`; {name: text}; yields (box, band -> [h,w])
     "A cloud-optimised GeoTIFF in a folder"
@@ -144,11 +157,11 @@ def write_cog(folder, # for scratch files
     dtype = number_type(bands)
     try:
         with _quiet(), rasterio.Env(GDAL_CACHEMAX=64<<20):
-            files = _write_tiles(folder, grid, bands, dtype, tiles)
+            files,sums = _write_tiles(folder, grid, bands, dtype, tiles)
             at = [(files[k], n) for k,n in _place_of(bands)]
             (folder/'map.vrt').write_text(virtual(grid, bands, dtype, tags, at), encoding='utf-8')
             copy(str(folder/'map.vrt'), str(folder/'map.tif'), driver='COG', COMPRESS='DEFLATE', BIGTIFF='IF_SAFER')
-            with rasterio.open(folder/'map.tif') as d: d.read(1, window=((grid.height - 1, grid.height), (0, d.width)))
+            _check_written(folder/'map.tif', list(sums.values()))
     except _gdal_errors() as e:
         raise OutputError(folder.parent, f'an error while writing ({_why(e, folder)})', 'room for the map',
                           'Make room, or choose another place.') from e

@@ -308,15 +308,16 @@ def predict_map(predictor:Predictor, # the network that is asked
         if not p.exists(): p.write_text(text, encoding='utf-8')
     return Map.open(out)
 
-# %% ../nbs/68_mapping.ipynb #6515af96
-def rgb(m:Map, step=1, # every so many pixels
-        pale=.6 # how far what is not to be believed goes towards white
+# %% ../nbs/68_mapping.ipynb #fe60e627
+def rgb(m:Map, step=1 # every so many pixels
        ) -> np.ndarray: # float32 [h,w,3]
-    "The classes of a map in their colours, paler where it is not to be believed; white for nothing"
+    "The classes of a map in their colours, striped with white where it is not to be believed; white for nothing"
     shape = -(-m.grid.height//step),-(-m.grid.width//step)
     table = np.array([[int(c[k:k+2], 16)/255 for k in (1,3,5)] for c in m.colours.values()] + [[1,1,1]], np.float32)
     colours = table[m.read('class', shape=shape)]
-    return np.where((m.read('doubt', shape=shape) == 1)[...,None], 1 - (1 - pale)*(1 - colours), colours)
+    stripes = np.add.outer(*map(np.arange, shape)) % 6 < 3
+    pale = (m.read('doubt', shape=shape) == 1) & stripes
+    return np.where(pale[...,None], .25*colours + .75, colours)
 
 # %% ../nbs/68_mapping.ipynb #277368d2
 def _is_vector(labels): return Path(labels).suffix.lower() in ('.geojson','.json','.gpkg')

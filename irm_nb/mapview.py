@@ -6,7 +6,7 @@
 __all__ = ['SHADES', 'round_length', 'scale_bar', 'map_figure', 'numbers_rgb', 'categories_of', 'backdrop', 'patch_at',
            'legend_html', 'MapViewer']
 
-# %% ../nbs/69_mapview.ipynb #f6a59755
+# %% ../nbs/69_mapview.ipynb #c865b54f
 import math
 from html import escape
 
@@ -15,6 +15,7 @@ import numpy as np
 from fastcore.basics import patch
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
+from matplotlib.patches import Patch
 
 from .cog import hectares
 from .core import *
@@ -49,13 +50,13 @@ def _scale_and_north(ax, grid, step): # below and beside the picture
     ax.annotate('', (grid.width/step*.98, h*1.02), (grid.width/step*.98, h*1.11), arrowprops=tip, annotation_clip=False)
     ax.text(grid.width/step*.955, h*1.075, 'N', ha='right', va='center', fontsize=7)
 
-# %% ../nbs/69_mapview.ipynb #e283f6ed
+# %% ../nbs/69_mapview.ipynb #6799a087
 def _class_key(m): # marks for the classes that occur, with their shares
     t = m.areas()
     out = [key_mark(marker='s', color=m.colours[c], ms=6, label=f'{c} {share:.0%}')
            for c,share in zip(t['class'], t.share) if share > .0005]
     if (m.read('doubt', shape=(64,64)) == 1).any():
-        out.append(key_mark(marker='s', color='#cccccc', ms=6, label='paler: not to be believed'))
+        out.append(Patch(facecolor=GREY, edgecolor='white', hatch='//////', lw=0, label='not to be believed'))
     return out
 
 @styled
@@ -68,10 +69,10 @@ def map_figure(m:Map,
     step = max(1, -(-max(m.grid.height, m.grid.width)//across))
     ratio = m.grid.height/m.grid.width
     wide = size*min(1, 1/ratio)
-    fig,(axs,) = plate(wide*len(bands) + 1.7, wide*ratio + .5, 1, len(bands), dpi=90)
+    fig,(axs,) = plate(wide*len(bands) + 1.7*('class' in bands), wide*ratio + .5, 1, len(bands), dpi=90)
     for ax,b in zip(axs, bands): _panel(fig, ax, m, b, step)
     _scale_and_north(axs[0], m.grid, step)
-    fig.legend(handles=_class_key(m), loc='outside right center', ncols=1, handletextpad=.3)
+    if 'class' in bands: fig.legend(handles=_class_key(m), loc='outside right center', ncols=1, handletextpad=.3)
     return fig
 
 # %% ../nbs/69_mapview.ipynb #8acea14c
@@ -139,7 +140,7 @@ def patch_at(laid:Laid, row, col, size, classes) -> Scenes: # pixel of the grid;
         found[k] = Modality(x[None], i.bands, i.units, i.sensor, present=there)
     return Scenes(found, [-1], classes, [f'row {row}, column {col}'])
 
-# %% ../nbs/69_mapview.ipynb #9ca63ade
+# %% ../nbs/69_mapview.ipynb #fd36701b
 def _click(mark, grid): # JavaScript: the pixel under the pointer goes to the viewer's field
     where = (f"var b=this.getBoundingClientRect(),t=document.querySelector('.{mark} input');"
              f"t.value=Math.floor((event.clientY-b.top)/b.height*{grid.height})+' '"
@@ -155,7 +156,7 @@ def legend_html(m:Map, band) -> str:
     patch_of = 'padding:0 8px;margin-right:4px;background:'
     def item(n): return f'<span><span style="{patch_of}{colours[n]}"></span>{escape(n)}</span>'
     shown = [item(n) for k,n in enumerate(names) if k in seen]
-    pale = ['<span>paler: not to be believed</span>']*(band == 'class')
+    pale = ['<span>striped: not to be believed</span>']*(band == 'class')
     return f'<div style="display:flex;flex-wrap:wrap;gap:4px 14px;font-size:11px">{"".join(shown + pale)}</div>'
 
 def _marked(picture, at, step): # a cross at a pixel of the grid
