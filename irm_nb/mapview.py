@@ -209,7 +209,7 @@ def show(self:MapViewer, change=None):
                        f'<div style="{bar}">{words}</div><div style="font-size:11px">north is up</div></div>'
                        f'{legend_html(self.map, self.band.value)}</div>')
 
-# %% ../nbs/69_mapview.ipynb #32482b4b
+# %% ../nbs/69_mapview.ipynb #ca57b704
 @patch
 def ask(self:MapViewer, change=None):
     "Say what the map and the networks say of the place"
@@ -225,10 +225,13 @@ def ask(self:MapViewer, change=None):
     j = ensemble(one, self.networks)
     self.patch.value = sample_view(j, sample_table(j), 0).html()
 
+def _value_words(m, band, v): # what a number of a band means
+    if band in m.note['shares']: return f'{v:.2f}'
+    return categories_of(m, band)[v] if v >= 0 else 'nothing'
+
 @patch
-def words(self:MapViewer): # of each band at the place
+def words(self:MapViewer) -> list: # of each band at the place
+    "What the map says there"
     r,c = self.place
-    for b in self.map.names:
-        v = self.map.read(b, (r, r + 1), (c, c + 1))[0,0]
-        names = categories_of(self.map, b)
-        yield f'{b}: {(names[v] if v >= 0 else "nothing") if names else round(float(v), 2)}'
+    here = [(b, self.map.read(b, (r, r + 1), (c, c + 1))[0,0]) for b in self.map.names]
+    return [f'{b}: {_value_words(self.map, b, v)}' for b,v in here]
