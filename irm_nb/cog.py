@@ -185,7 +185,7 @@ def beside(out) -> dict: # what -> path
     suffixes = dict(style='.qml', areas='.csv', item='.json')
     return dict(names=out.with_name(out.name + '.aux.xml')) | {k:out.with_suffix(v) for k,v in suffixes.items()}
 
-# %% ../nbs/67_cog.ipynb #4fa12e8c
+# %% ../nbs/67_cog.ipynb #0d470e14
 def note_of(path) -> dict: # empty where it is no map of irm_nb
     "What a map says of itself"
     import rasterio
@@ -193,28 +193,29 @@ def note_of(path) -> dict: # empty where it is no map of irm_nb
         with _quiet(), rasterio.open(path) as d: return json.loads(d.tags().get(MAP_TAG, '{}'))
     except (*_gdal_errors(), OSError, ValueError): return {}
 
-def taken_by(out, key, overwrite, files): # -> True where this very map is there already
+def taken_by(out, key, overwrite, files) -> bool: # files: what is to lie beside it; True where this very map is there
     "`OutputError` where something is in the way"
     check_option('suffix', out.suffix.lower(), ('.tif','.tiff'))
     there = [p for p in (out, *files) if p.exists() or p.is_symlink()]
     if not there: return False
     note = note_of(out) if out.is_file() and not out.is_symlink() else {}
-    if not note:
-        raise OutputError(there[0], 'something that is no map of irm_nb', 'a place where nothing is yet',
+    strange = [p for p in there if not note or p != out and p.name not in note.get('beside', ())]
+    if strange:
+        raise OutputError(strange[0], 'something that is no map of irm_nb', 'a place where nothing is yet',
                           'Choose another place, or move it away.')
     if note.get('key') == key: return True
     if overwrite: return False
     raise OutputError(out, 'a map of other files or with other arguments', 'a new place, or the same map',
                       'Choose another place, or pass overwrite=True.')
 
-# %% ../nbs/67_cog.ipynb #7d2822e8
+# %% ../nbs/67_cog.ipynb #8c571e47
 def put(made, out, texts): # finished map; its place; {path: text of a file beside it}
-    "Move a map into place, then what lies beside it"
+    "Move a map into place, then what lies beside it; what lay beside an earlier one goes"
     _sync(made)
-    names = beside(made)['names']
-    for p in beside(out).values():
-        if p not in texts and p != beside(out)['names']: p.unlink(missing_ok=True)
+    old = {out.with_name(n) for n in note_of(out).get('beside', ())} if out.exists() else set()
+    for p in old - {*texts, beside(out)['names']}: p.unlink(missing_ok=True)
     made.replace(out)
+    names = beside(made)['names']
     if names.exists(): names.replace(beside(out)['names'])
     for p,text in texts.items():
         with atomic_file(p) as f: f.write_text(text, encoding='utf-8')

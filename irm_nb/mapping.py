@@ -223,19 +223,22 @@ def _repr_markdown_(self:Map):
     rows = [f'|{r[0]}|{r[1]:,.1f}|{r[2]:.1%}|{r[3]:.0%}|' for r in self.areas().dropna().itertuples(index=False)]
     return f'{self!r}\n\n|class|hectares|share|believed|\n|---|---:|---:|---:|\n' + '\n'.join(rows)
 
-# %% ../nbs/68_mapping.ipynb #07be6727
-def _tags(job, rules, clouds, key, faults): # {name: text}
+# %% ../nbs/68_mapping.ipynb #7b850637
+def _tags(job, rules, clouds, key, faults, files): # {name: text}
     shares = [b.name for b in bands_of(job, rules, clouds) if not b.categories]
-    note = dict(key=key, classes=job.target.classes, shares=shares, answered=list(job.networks),
-                decided=list(job.laid.sources), stride=job.stride, size=job.size, believe=rules.believe,
-                max_cover=rules.max_cover, doubt=rules.meaning, views=job.views, clouds=clouds, faults=faults,
-                temperature={k:p.temperature for k,p in job.networks.items()})
+    note = dict(key=key, beside=[p.name for p in files], classes=job.target.classes, shares=shares,
+                answered=list(job.networks), decided=list(job.laid.sources), stride=job.stride, size=job.size,
+                believe=rules.believe, max_cover=rules.max_cover, doubt=rules.meaning, views=job.views, clouds=clouds,
+                faults=faults, temperature={k:p.temperature for k,p in job.networks.items()})
     heat = ', '.join(f'{k} {v:.3g}' for k,v in note['temperature'].items())
     words = dict(irm_nb=__version__, doubt=rules.meaning, confidence=f'after temperature scaling: {heat}',
                  cloud=clouds or 'not known', entropy='as a share of the largest possible',
                  blocks_unreadable=len(faults), networks=', '.join(f'{k}: {p.key}' for k,p in job.networks.items()),
                  decided='the modality with the largest Shapley value' if job.decided else 'not computed')
     return {**{k:str(v) for k,v in words.items()}, MAP_TAG:json.dumps(note)}
+
+def _files(out, item): # what is to lie beside a map
+    return [p for k,p in beside(out).items() if item or k != 'item']
 
 def _texts(made, out, item): # the map as it stands now, where it goes -> {path: text} of what lies beside it
     m = Map.open(made)
@@ -244,7 +247,7 @@ def _texts(made, out, item): # the map as it stands now, where it goes -> {path:
     if item: texts[beside(out)['item']] = json.dumps(item_of(m.grid, out.name, item, m.note), indent=1)
     return texts
 
-# %% ../nbs/68_mapping.ipynb #d5cf3a04
+# %% ../nbs/68_mapping.ipynb #dbf783f1
 def _job(a): # arguments of `predict_map`
     if not isinstance(a.predictor, Predictor):
         raise OptionError('predictor', f'a {type(a.predictor).__name__}', 'a Predictor',
@@ -267,7 +270,7 @@ def _made(job, rules, out, item, key, a):
                             'Look at the images in a viewer, or pass others= with networks that read less.')
         clouds = clouds_of(job)
         bands = bands_of(job, rules, clouds)
-        tags = _tags(job, rules, clouds, key, said['faults'])
+        tags = _tags(job, rules, clouds, key, said['faults'], _files(out, item))
         def tile(b): return tile_of(job, *b),paint(job, said, rules, b)
         made = write_cog(folder, job.laid.grid, bands, tags, ahead(tile, job.cuts.blocks))
         put(made, out, _texts(made, out, item))
@@ -276,7 +279,7 @@ def _made(job, rules, out, item, key, a):
                       f'{f["col"]}: {f["found"]}')
     return Map.open(out)
 
-# %% ../nbs/68_mapping.ipynb #eaf8d787
+# %% ../nbs/68_mapping.ipynb #1c9e55dc
 def predict_map(predictor:Predictor, # the network that is asked
                 scene, # `Scene`, a dictionary of its files, or STAC items: see `stac.scene_of`
                 out, # GeoTIFF to write; what belongs to it lies beside it
@@ -303,7 +306,7 @@ def predict_map(predictor:Predictor, # the network that is asked
     check_option('suffix', out.suffix.lower(), ('.tif','.tiff'))
     job = _job(a)
     key = digest([job.__key__(), rules, {k:p.temperature for k,p in job.networks.items()}])
-    if not taken_by(out, key, overwrite, beside(out).values()): return _made(job, rules, out, item, key, a)
+    if not taken_by(out, key, overwrite, _files(out, item)): return _made(job, rules, out, item, key, a)
     for p,text in _texts(out, out, item).items():
         if not p.exists(): p.write_text(text, encoding='utf-8')
     return Map.open(out)
@@ -461,7 +464,7 @@ def _change_tiles(a, b, tables): # yields (box, band -> [h,w]); adds hectares to
         yield (r, end, 0, a.grid.width),{'class':np.where(there, x != y, -1), 'from':np.where(there, x, -1),
                                          'to':np.where(there, y, -1), 'doubt':np.where(there, ~sure, -1)}
 
-# %% ../nbs/68_mapping.ipynb #912bb952
+# %% ../nbs/68_mapping.ipynb #90171c57
 def compare(a, # `Map`, or its path
             b, # of the same classes
             out=None, # GeoTIFF to write; None writes none
@@ -474,15 +477,18 @@ def compare(a, # `Map`, or its path
     tables = np.zeros((2, len(a.classes), len(a.classes)))
     tiles = _change_tiles(a, b, tables)
     key = digest([a.note['key'], b.note['key'], 'change'])
-    if out is None or taken_by(as_path(out), key, overwrite, beside(as_path(out)).values()):
+    if out is None or taken_by(as_path(out), key, overwrite, _beside_change(as_path(out))):
         for _ in tiles: pass
     else: _write_change(as_path(out), a, b, key, tiles)
     frames = [pd.DataFrame(t, a.classes, a.classes) for t in tables]
     return Change(*frames, None if out is None else as_path(out))
 
+def _beside_change(out): return [beside(out)[k] for k in ('names','style')]
+
 def _write_change(out, a, b, key, tiles):
     bands = _change_bands(a, b)
-    note = dict(key=key, classes=bands[0].categories, shares=[])
+    files = [p.name for p in _beside_change(out)]
+    note = dict(key=key, beside=files, classes=bands[0].categories, shares=[])
     about = {MAP_TAG:json.dumps(note), 'irm_nb':__version__, 'from':a.path.name, 'to':b.path.name}
     with scratch(out) as folder:
         made = write_cog(folder, a.grid, bands, about, tiles)
