@@ -388,7 +388,7 @@ def _at(m, band, rows, cols): # values at some pixels
         if some.any(): out[some] = m.read(band, (a, b))[rows[some] - a, cols[some]]
     return out
 
-# %% ../nbs/68_mapping.ipynb #0af9e831
+# %% ../nbs/68_mapping.ipynb #f0022cc0
 def score(m:Map, # or its path
           labels, # points or polygons (.geojson, .json, .gpkg), or a raster of codes
           attribute='class', # of points and polygons, that holds the class
@@ -414,7 +414,9 @@ def score(m:Map, # or its path
     masks = {'believed':(known.doubt == 0).to_numpy(), 'not to be believed':(known.doubt == 1).to_numpy()}
     place = [f'{r}.{c}' for r,c in zip(known.row//block, known.col//block)]
     cm = confusion(known.truth.to_numpy(), known.said.to_numpy(), len(m.classes))
-    return MapScore(scores(cm), mean_by(right, masks, place, n_boot), int((t.said < 0).sum()), t)
+    table = mean_by(right, masks, place, n_boot)
+    table[['lo','hi']] = table[['lo','hi']].clip(0, 1) # of few blocks the bootstrap knows no bounds
+    return MapScore(scores(cm), table, int((t.said < 0).sum()), t)
 
 # %% ../nbs/68_mapping.ipynb #6a6a7b5d
 def _on_grid(m, grid): # reads (band, rows) of another map on a grid

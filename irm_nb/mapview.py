@@ -50,7 +50,7 @@ def _scale_and_north(ax, grid, step): # below and beside the picture
     ax.annotate('', (grid.width/step*.98, h*1.02), (grid.width/step*.98, h*1.11), arrowprops=tip, annotation_clip=False)
     ax.text(grid.width/step*.955, h*1.075, 'N', ha='right', va='center', fontsize=7)
 
-# %% ../nbs/69_mapview.ipynb #6799a087
+# %% ../nbs/69_mapview.ipynb #3cda577e
 def _class_key(m): # marks for the classes that occur, with their shares
     t = m.areas()
     out = [key_mark(marker='s', color=m.colours[c], ms=6, label=f'{c} {share:.0%}')
@@ -70,8 +70,9 @@ def map_figure(m:Map,
     ratio = m.grid.height/m.grid.width
     wide = size*min(1, 1/ratio)
     fig,(axs,) = plate(wide*len(bands) + 1.7*('class' in bands), wide*ratio + .5, 1, len(bands), dpi=90)
-    for ax,b in zip(axs, bands): _panel(fig, ax, m, b, step)
-    _scale_and_north(axs[0], m.grid, step)
+    for ax,b in zip(axs, bands):
+        _panel(fig, ax, m, b, step)
+        _scale_and_north(ax, m.grid, step)
     if 'class' in bands: fig.legend(handles=_class_key(m), loc='outside right center', ncols=1, handletextpad=.3)
     return fig
 
