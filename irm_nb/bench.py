@@ -7,8 +7,8 @@ __all__ = ['BENCH', 'EPOCHS', 'COMPARATOR', 'seconds', 'interleave', 'bench_row'
            'step', 'bare_step', 'distil_row', 'bare_epoch', 'steps_beside', 'forget', 'grid_ratio', 'grid_row',
            'PairFiles', 'write_pairs', 'cores', 'naive_loader', 'naive_epoch', 'naive_transfer', 'naive_losses',
            'our_transfer', 'unlabelled', 'untrained_source', 'naive_ratio', 'naive_row', 'comparator_home',
-           'install_comparator', 'clouds_ratios', 'clouds_row', 'fresh', 'import_row', 'cpu_name', 'machine',
-           'bench_table']
+           'install_comparator', 'clouds_ratios', 'clouds_row', 'noise_scene', 'untrained_target', 'map_once',
+           'map_row', 'map_peak', 'map_memory_row', 'fresh', 'import_row', 'cpu_name', 'machine', 'bench_table']
 
 # %% ../nbs/70_bench.ipynb #90deba23
 import copy, importlib.util, json, os, platform, shutil, subprocess, sys, tempfile, time
@@ -32,7 +32,7 @@ from .core import *
 from .distill import soft_cross_entropy, soft_labels
 from .irm import REGULATIONS, SOURCE, RegulatedLoss, discrepancy_ratio, modality_losses, regulated_loss
 from .models import googlenet, new_model, resnet50
-from .scenes import OPT, SAR, PairedScenes, Scenes
+from .scenes import OPT, SAR, Input, PairedScenes, Scenes
 from .store import Store
 from .tasks import Task
 from .train import Epochs, Student, TrainConfig, _round, epoch_rows, train_mode
@@ -350,6 +350,80 @@ def clouds_row(quick):
     done = subprocess.run([sys.executable, '-c', '\n'.join(code)], text=True, capture_output=True)
     if done.returncode: raise Skipped(f'satellite-cloud-generator failed: {done.stderr.strip().splitlines()[-1]}')
     return json.loads(done.stdout.splitlines()[-1])
+
+# %% ../nbs/70_bench.ipynb #95888e0d
+def noise_scene(folder, side) -> dict: # files of a scene for `mapping.predict_map`
+    "Noise in the units of two satellites, written a strip at a time"
+    import rasterio
+    from affine import Affine
+    from rasterio.windows import Window
+    rng = np.random.default_rng(0)
+    strips = dict(s2=rng.integers(200, 3000, (3,256,side), dtype=np.uint16),
+                  s1=rng.normal((-12,-18), 3, (256,side,2)).transpose(2,0,1).astype(np.float32))
+    names = dict(s2=('B04','B03','B02'), s1=('VV','VH'))
+    how = dict(driver='GTiff', height=side, width=side, crs='EPSG:32649', tiled=True,
+               transform=Affine(10,0,600_000, 0,-10,3_250_000))
+    for k,x in strips.items():
+        with rasterio.open(Path(folder)/f'{k}.tif', 'w', count=len(x), dtype=x.dtype, **how) as d:
+            for r in range(0, side, 256): d.write(x[:,:side - r], window=Window(0, r, side, min(256, side - r)))
+            d.descriptions = names[k]
+    return {k:Path(folder)/f'{k}.tif' for k in strips}
+
+def untrained_target() -> Predictor:
+    "A target network for such a scene, with initial weights"
+    inputs = dict(opt=Input('optical', ('R','G','B'), 'reflectance'), sar=Input('radar', ('VV','VH'), 'dB'))
+    stats = dict(mean=[.5]*3 + [-12,-18,6], std=[.3]*3 + [3.,3.,4.])
+    m = new_model(Config().target_arch, 10, 6, 'bench')
+    return Predictor(Config().target_arch, inputs, tuple(map(str, range(10))), stats, m.state_dict(), size=(64,64))
+
+# %% ../nbs/70_bench.ipynb #fda2684d
+def map_once(p, scene, folder, **kw):
+    "A map without Shapley values, with an empty store"
+    from irm_nb.mapping import predict_map
+    with tempfile.TemporaryDirectory(dir=folder) as here:
+        store = Store(Path(here)/'store')
+        predict_map(p, scene, Path(here)/'map.tif', decided=False, store=store, progress=False, **kw)
+
+@bench_row('map', '≥ 0.85')
+def map_row(quick):
+    "Forward passes of a map's patches on ready tensors over the map, 2,048 pixels a side at stride 32"
+    side = 256 if quick else 2048
+    comp = compute()
+    p = untrained_target()
+    m = p.model().to(comp.device, memory_format=torch.channels_last)
+    x = torch.randn(256, 6, 64, 64).to(comp.device, memory_format=torch.channels_last)
+    n = len(range(0, side - 63, 32))**2
+    @torch.no_grad()
+    def bare():
+        with comp.autocast():
+            for k in range(0, n, 256): m(x[:n - k])
+        _sync(comp)
+    with tempfile.TemporaryDirectory() as t:
+        scene = noise_scene(t, side)
+        return interleave(bare, partial(map_once, p, scene, t, comp=comp), 1 if quick else 3)
+
+# %% ../nbs/70_bench.ipynb #fec1aa74
+_PEAK = '''
+import resource, sys
+from irm_nb.bench import map_once, untrained_target
+folder = sys.argv[1]
+map_once(untrained_target(), dict(s2=f'{folder}/s2.tif', s1=f'{folder}/s1.tif'), folder, stride=64)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+'''
+
+def map_peak(side) -> int: # the unit is the system's
+    "Peak memory of a process that maps a scene"
+    with tempfile.TemporaryDirectory() as t:
+        noise_scene(t, side)
+        done = subprocess.run([sys.executable, '-c', _PEAK, t], check=True, capture_output=True, text=True)
+    return int(done.stdout.split()[-1])
+
+@bench_row('map-memory', '≤ 1.2')
+def map_memory_row(quick):
+    "Peak memory of a map of 8,192 pixels a side over that of 2,048"
+    if importlib.util.find_spec('resource') is None: raise Skipped('this system says nothing of peaks')
+    sides = (512,256) if quick else (8192,2048)
+    return [map_peak(sides[0])/map_peak(sides[1])]
 
 # %% ../nbs/70_bench.ipynb #52a9a041
 def fresh(code): # python code

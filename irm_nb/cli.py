@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['STOPPED', 'DEFAULT_ROWS', 'COMMANDS', 'GRID_NAMES', 'ABOUT', 'TRAIN', 'EXAMPLES', 'DATA', 'OUT', 'CELL_OPTIONS',
-           'GRID', 'GRID_EXAMPLES', 'PREDICT', 'PREDICT_EXAMPLES', 'DESCRIBE', 'STORE', 'STORE_EXAMPLES', 'BENCH',
-           'MEASURES', 'SYNTHETIC', 'versions', 'parser', 'main', 'choose_rows', 'choose_seeds', 'choose_cells',
-           'grid_table', 'train', 'grid', 'answers_for', 'predict', 'describe', 'choose_entries', 'entries_table',
-           'store', 'bench']
+           'GRID', 'GRID_EXAMPLES', 'PREDICT', 'PREDICT_EXAMPLES', 'DESCRIBE', 'MAP', 'MAP_EXAMPLES', 'STORE',
+           'STORE_EXAMPLES', 'BENCH', 'MEASURES', 'SYNTHETIC', 'versions', 'parser', 'main', 'choose_rows',
+           'choose_seeds', 'choose_cells', 'grid_table', 'train', 'grid', 'answers_for', 'predict', 'map_scene',
+           'describe', 'choose_entries', 'entries_table', 'store', 'bench']
 
 # %% ../nbs/71_cli.ipynb #0f7d18dd
 import os, signal, sys
@@ -36,8 +36,8 @@ from pathlib import Path
 # %% ../nbs/71_cli.ipynb #4e2ab838
 DEFAULT_ROWS = ('Finetune (Opt only)','SL','KDHN','without IRM','Ours','sample level','CloudWise')
 COMMANDS = dict(
-    train='irm_nb.experiments', grid='irm_nb.experiments', predict='irm_nb.explain', describe='irm_nb.describe',
-    store='irm_nb.store', bench='irm_nb.bench') # and what each imports
+    train='irm_nb.experiments', grid='irm_nb.experiments', predict='irm_nb.explain', map='irm_nb.mapping',
+    describe='irm_nb.describe', store='irm_nb.store', bench='irm_nb.bench') # and what each imports
 GRID_NAMES = ('demo','standin','paper','content','budgets','repeats','choices','reliable')
 
 ABOUT = '''Optical knowledge carried to cloudy optical-SAR pairs.
@@ -45,6 +45,7 @@ ABOUT = '''Optical knowledge carried to cloudy optical-SAR pairs.
   irm_run train --help       the main job: f_pre -> f_S -> F1 -> F2, with and without IRM
   irm_run grid --help        whole tables of trainings, on one machine or on many
   irm_run predict --help     what a trained network says of new pairs
+  irm_run map --help         a map of a whole scene, with what not to believe
   irm_run describe --help    what a raster most likely is
   irm_run store --help       what trainings left behind: list it, check it, make room
   irm_run bench --help       how fast it is, as ratios measured side by side'''
@@ -142,12 +143,15 @@ def _device_options(p):
     p.add_argument('--use', type=_path, nargs='+', metavar='FILE',
                    help='Python files to run first: they add data sets, methods, networks')
 
-def _run_options(p, out):
+def _where_options(p):
     where = p.add_mutually_exclusive_group()
     where.add_argument('--workers', type=_text, metavar='N',
                        help='run in N processes of this machine, one thread each (default: in this one)')
     where.add_argument('--scheduler', type=_address, metavar='ADDRESS',
                        help="run on the workers of a dask scheduler; --store must be one folder for all")
+
+def _run_options(p, out):
+    _where_options(p)
     p.add_argument('--list', action='store_true', help='say what would be run, and run nothing')
     p.add_argument('--out', type=_path, help=f'folder for results, beside those of other commands (default: {out})')
     p.add_argument('--save', type=_path, metavar='DIR', help="save the trained networks there, for irm_run predict")
@@ -223,6 +227,46 @@ DESCRIBE = '''Say what rasters most likely are, and why: kind, bands, units, ran
 def _describe_options(p):
     p.add_argument('files', type=_path, nargs='+', metavar='FILE', help='PNG, JPEG, TIFF or JPEG 2000')
     p.add_argument('--json', action='store_true', help='print JSON: a list with an object for each file')
+
+# %% ../nbs/71_cli.ipynb #7b953b06
+MAP = '''Ask a trained network about every patch of a scene, and write its answers as a map.
+
+The map is one cloud-optimised GeoTIFF with bands for the class, how sure it is, the share of cloud that was
+seen, which modality decided, which network answered, and what is not to be believed. Beside it lie a style
+for QGIS (.qml) and the areas of the classes in hectares (.csv). Kill the command anywhere and type it
+again: it goes on at the block where it stopped.'''
+
+MAP_EXAMPLES = '''examples:
+  irm_run map networks/ours-0-1a2b3c4d s2=S2A_MSIL2A_….SAFE s1=vv.tif,vh.tif --out map.tif
+  irm_run map networks/ours-0-1a2b3c4d s2=s2.tif s1=s1.tif cloud_mask=prob.tif cloud_threshold=40 --out map.tif
+  irm_run map networks/ours-0-1a2b3c4d s2=s2.tif s1=s1.tif --others sar=networks/finetune-sar-only-0-5e6f7a8b \\
+          --out map.tif
+  irm_run map networks/ours-0-1a2b3c4d s2_item.json s1_item.json --out map.tif      STAC items, with the extra stac
+  irm_run map networks/ours-0-1a2b3c4d s2=s2.tif s1=s1.tif --labels points.geojson --out map.tif
+
+SCENE is NAME=FILE, several files with commas between: s2, s1, cloud_mask, height, and by the same form what files
+don't say: cloud_threshold, cloud_scheme, sar_units, opt_units, offset, nodata, resolution. Or JSON of STAC items.'''
+
+# %% ../nbs/71_cli.ipynb #816b4d1b
+def _map_options(p):
+    p.add_argument('predictor', type=_path, metavar='PREDICTOR', help='folder of a saved network')
+    p.add_argument('scene', type=_text, nargs='+', metavar='SCENE', help='NAME=FILE, or JSON of STAC items')
+    p.add_argument('--out', type=_path, required=True, metavar='FILE', help='GeoTIFF to write')
+    p.add_argument('--others', type=_text, nargs='+', metavar='NAME=DIR',
+                   help='saved networks that answer where a modality of the first is missing')
+    p.add_argument('--stride', type=_text, default='32', metavar='N', help='pixels from patch to patch (default: 32)')
+    p.add_argument('--believe', type=_text, default='0.5', metavar='SHARE',
+                   help='least calibrated confidence that is to be believed (default: 0.5)')
+    p.add_argument('--max-cover', type=_text, default='0.75', metavar='SHARE',
+                   help='largest share under cloud, where clouds hide the sensor that decided (default: 0.75)')
+    p.add_argument('--probabilities', action='store_true', help='a band for each class')
+    p.add_argument('--no-shapley', action='store_true', help='leave out who decided: a third of the time with a pair')
+    p.add_argument('--views', action='store_true', help='see each patch in eight views: eight times as long')
+    p.add_argument('--labels', type=_path, metavar='FILE', help='score the map against points, polygons or a raster')
+    p.add_argument('--overwrite', action='store_true', help='replace another map of irm_nb')
+    p.add_argument('--store', type=_path, help="folder of the stage store (default: IRM_NB_STORE, or the user's cache)")
+    _where_options(p)
+    _device_options(p)
 
 # %% ../nbs/71_cli.ipynb #a0cb9406
 STORE = '''List what trainings left in the store, and make room.
@@ -323,6 +367,7 @@ def parser() -> argparse.ArgumentParser:
     add('train', 'train the method and its comparisons', TRAIN, _train_options, EXAMPLES, DATA, OUT)
     add('grid', 'run a grid of trainings', GRID, _grid_options, GRID_EXAMPLES, DATA, OUT)
     add('predict', 'ask a trained network about new pairs', PREDICT, _predict_options, PREDICT_EXAMPLES, DATA)
+    add('map', 'map a scene with a trained network', MAP, _map_options, MAP_EXAMPLES)
     add('describe', 'say what rasters are', DESCRIBE, _describe_options)
     add('store', 'what is kept, and how to make room', STORE, _store_options, STORE_EXAMPLES)
     add('bench', 'measure the benchmark', BENCH, _bench_options)
@@ -343,10 +388,12 @@ def _said(e) -> str: # '' for a fault of the program
 
 def _plain_warning(message, category, *args, **kwargs): print(f'irm_run: {_one_line(message)}', file=sys.stderr)
 
+_NAMES = dict(map='map_scene') # where Python has taken the name of a command
+
 def _run(args): # -> exit code
     with warnings.catch_warnings():
         warnings.showwarning = _plain_warning
-        return globals()[args.command](args) or 0
+        return globals()[_NAMES.get(args.command, args.command)](args) or 0
 
 def _flushed(code): # a closed pipe or a full disk is met here rather than at the interpreter's end
     if sys.stdout: sys.stdout.flush()
@@ -616,6 +663,40 @@ def predict(args):
     if not args.out: return print(t.to_csv(index=False), end='')
     with atomic_file(args.out) as f: t.to_csv(f, index=False)
     print(f'{len(t)} pairs\n{args.out}')
+
+# %% ../nbs/71_cli.ipynb #fcedbce7
+_FILES = 's2','s1','cloud_mask','height' # fields of a scene that are files
+
+def _scene_of(words): # what `mapping.predict_map` takes as a scene
+    from irm_nb.core import OptionError
+    from irm_nb.domains import as_value, named_values
+    if all(w.lower().endswith('.json') and '=' not in w for w in words): return list(map(os.path.expanduser, words))
+    bare = [w for w in words if '=' not in w]
+    if bare:
+        raise OptionError('SCENE', repr(bare[0]), 'NAME=FILE, or JSON of STAC items',
+                          f'Write s2={bare[0]} or s1={bare[0]}.')
+    def value(k, v):
+        if k not in _FILES: return as_value(v)
+        files = [os.path.expanduser(f) for f in v.split(',')]
+        return files[0] if len(files) == 1 else files
+    return {k:value(k, v) for k,v in named_values('SCENE', words).items()}
+
+def map_scene(args):
+    "`irm_run map`"
+    from irm_nb.domains import as_value, extend, named_values
+    from irm_nb.mapping import predict_map, score
+    from irm_nb.store import Store
+    from irm_nb.transfer import Predictor
+    for f in args.use or (): extend(f)
+    load = Predictor.load
+    others = {k:load(os.path.expanduser(v)) for k,v in named_values('--others', args.others or ()).items()}
+    numbers = {k:as_value(getattr(args, k)) for k in ('stride','believe','max_cover')}
+    switches = {k:getattr(args, k) for k in ('probabilities','views','overwrite')}
+    with _client(args) as client:
+        m = predict_map(load(args.predictor), _scene_of(args.scene), args.out, others=others, **numbers, **switches,
+                        decided=not args.no_shapley, store=Store(args.store), client=client, comp=_device(args))
+    print(f'{m._repr_markdown_()}\n\n{m.note["doubt"]}\n{m.path}')
+    if args.labels: print(f'\n{args.labels}\n\n{score(m, args.labels)._repr_markdown_()}')
 
 # %% ../nbs/71_cli.ipynb #296d2e31
 def describe(args): # -> exit code

@@ -268,6 +268,8 @@ def _regret_marks(ax, table, bins, look):
     ax.invert_yaxis()
     ax.set(xlabel='points above the best single modality', ylabel='cover')
 
+
+# %% ../nbs/62_comparisons.ipynb #379361ef
 @styled
 def cover_figure(table, # of `tables.by_cover`
                  methods=None, # rows to draw; None draws all

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['check_opinions', 'check_rows', 'check_teachers', 'soft_labels', 'soft_cross_entropy', 'entropy', 'kl', 'kd_loss',
-           'keep', 'HardLabels', 'SoftLabels']
+           'keep', 'HardLabels', 'SoftLabels', 'fit_temperature']
 
 # %% ../nbs/12_distill.ipynb #d587f30f
 from dataclasses import dataclass
@@ -129,3 +129,21 @@ class SoftLabels:
         y = self.y.to(device)
         def loss(logits, batch): return soft_cross_entropy(logits, y[batch.rows])
         return loss
+
+# %% ../nbs/12_distill.ipynb #c9202615
+def fit_temperature(logits:torch.Tensor, # [N,K], of samples that the network wasn't trained on
+                    labels # [N]; -1 where there is none
+                   ) -> float:
+    "The temperature under which the labels are likeliest, between 1/20 and 20"
+    from scipy.optimize import minimize_scalar
+    check_opinions('logits', logits)
+    y = np.asarray(labels)
+    rows = np.flatnonzero(y >= 0)
+    if y.shape != logits.shape[:1] or not len(rows):
+        raise LabelError('labels', f'{list(y.shape)}, {len(rows)} of them known', f'labels of {len(logits)} samples',
+                         'Pass the labels of the samples that were asked about.')
+    HardLabels(y).check(rows, logits.shape[1])
+    z = logits.detach().double().cpu()[rows]
+    t = torch.as_tensor(y[rows].astype(np.int64))
+    def surprise(log_T): return float(F.cross_entropy(z/np.exp(log_T), t))
+    return float(np.exp(minimize_scalar(surprise, bounds=(-np.log(20), np.log(20)), method='bounded').x))

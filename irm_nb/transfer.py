@@ -203,6 +203,17 @@ def predict(self:Predictor, s:Scenes, comp=None, missing='error') -> np.ndarray:
     "The likeliest class of every sample"
     return self.logits(s, comp, missing).argmax(1).numpy()
 
+# %% ../nbs/14_transfer.ipynb #5f020d1a
+@patch(as_prop=True)
+def temperature(self:Predictor) -> float:
+    "What to divide logits by where confidences are to be read as rates"
+    return float(self.about.get('temperature', 1.))
+
+@patch
+def calibrated(self:Predictor, temperature) -> Predictor: # of `fit_temperature`
+    "The same network with its temperature noted"
+    return replace(self, about=self.about | dict(temperature=check_real('temperature', temperature, above=0)))
+
 # %% ../nbs/14_transfer.ipynb #cfdaf6ba
 _FILES = 'predictor.json','weights.safetensors'
 

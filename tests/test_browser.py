@@ -194,3 +194,20 @@ def test_inspector_answers(lab, lab_root, chromium):
         page.wait_for_function('() => window.kernelErrors.length')
         assert 'OptionError' in page.evaluate('() => window.kernelErrors')[0]
     finally: page.close()
+
+@pytest.mark.skipif(bool(PICTURES), reason='only pictures are wanted')
+def test_map_viewer(lab, chromium):
+    "A click on a map shows the patch that lies there"
+    page,_ = opened(chromium, lab, '69_mapview.ipynb')
+    try:
+        image = page.locator('.irm-map img').first
+        image.scroll_into_view_if_needed()
+        box = image.bounding_box()
+        page.evaluate(LISTEN)
+        image.click(position=dict(x=box['width']/4, y=box['height']/2))
+        page.get_by_text(re.compile(r'^row 25\d, column 1[56]\d$')).first.wait_for()
+        settled(page)
+        assert page.evaluate('window.kernelErrors') == []
+        ARTEFACTS.mkdir(exist_ok=True)
+        page.screenshot(path=ARTEFACTS/'mapview.png')
+    finally: page.close()

@@ -5,8 +5,9 @@ import pytest
 
 from conftest import SMALL_NETS, command, environment, kill_when
 
-JOB = ['train', *SMALL_NETS, *('pretrain.epochs=20 head.epochs=2 adapt.epochs=2 auxiliary.epochs=20 target.epochs=20 tau=0.1 '
-                              '--samples 120 --per-class 1 --methods ours --device cpu --precision float32').split()]
+EPOCHS = 'pretrain.epochs=20 head.epochs=2 adapt.epochs=2 auxiliary.epochs=20 target.epochs=20 tau=0.1'
+SIZE = '--samples 120 --per-class 1 --methods ours --device cpu --precision float32'
+JOB = ['train', *SMALL_NETS, *EPOCHS.split(), *SIZE.split()]
 
 # Moments at which to kill, in the order in which a run meets them. Kept logits mark the end of the stage before them.
 def kept_logits(store): return len(list(store.glob('logits-*.safetensors')))

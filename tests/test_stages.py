@@ -90,7 +90,8 @@ def value(name, parameter, weights):
     if parameter == 'how' and name.endswith('train_live'): return REGULATIONS['batch']
     return (sets | networks | choices | taught | files | rows | words | numbers)[parameter]
 
-WORDS = dict(infonce='vicreg', googlenet='resnet50', adam='sgd', cosine='constant', full='top', error='rest', uint8='uint16')
+WORDS = dict(
+    infonce='vicreg', googlenet='resnet50', adam='sgd', cosine='constant', full='top', error='rest', uint8='uint16')
 
 def of_a_set(s):
     "The same set with one thing changed"
