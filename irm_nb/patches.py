@@ -227,7 +227,7 @@ def _wanted(networks): # -> {modality: `Input`}, with the bands of all networks
             found[k] = replace(i, bands=tuple(bands))
     return found
 
-# %% ../nbs/58_patches.ipynb #3201776c
+# %% ../nbs/58_patches.ipynb #2d0f9daa
 def _stamp(f):
     s = Path(f).stat()
     return [Path(f).name, s.st_size, s.st_mtime_ns]
@@ -241,8 +241,15 @@ def _key_of_scene(scene, laid):
     return [digest(said), numbers, how, [_stamp(f) for f in files]]
 
 @patch
-def __key__(self:Job):
-    "What its answers depend on"
+def __key__(self:Job): return self.key
+
+@patch(as_prop=True)
+def key(self:Job) -> str:
+    "Hash of what its answers depend on"
+    if '_key' not in vars(self): self._key = _key_of(self)
+    return self._key
+
+def _key_of(self):
     asked = [[k, replace(p, history=[], about={}).__key__()] for k,p in self.networks.items()]
     how = [self.stride, self.block, self.max_invalid, self.decided, self.views, self.comp.kind]
     guess = self.estimate
@@ -270,7 +277,7 @@ def check_job(job:Job):
         raise PairError('scene', f'{", ".join(inputs)}', f'{", ".join(job.target.names)}, which the network reads',
                         'Give the other files, or pass others= with a network that reads less.')
 
-# %% ../nbs/58_patches.ipynb #39ce09c3
+# %% ../nbs/58_patches.ipynb #8a20d14c
 def _cut(x, at, size): # [C,h,w], (first rows, first columns) -> [n,C,size,size]
     dy,dx = (v - v[0] for v in at)
     v = np.lib.stride_tricks.sliding_window_view(x, (size,size), (1,2)).transpose(1,2,0,3,4)
@@ -291,6 +298,8 @@ class Block:
     cover: np.ndarray # share under cloud [n], nan where it isn't known
     known: np.ndarray # bool [h,w], pixels where some modality has data
     faults: list # of words, for files that failed here
+    who: np.ndarray = None # of `choose` [n]
+    ready: dict = None # place of a network -> what it is fed [m,C,H,W], where that is known beforehand
 
 # %% ../nbs/58_patches.ipynb #ea0ea327
 def _modality(job, name, part, at, faults): # -> (`Modality` or None, known [h,w])
@@ -318,7 +327,7 @@ def _cover(job, part, at, n, faults): # -> [n], nan where it isn't known
     hidden,seen = (_cut(v[None], at, job.size).mean((1,2,3)) for v in ((kinds > 0) & known, known))
     return np.divide(hidden, seen, out=np.full(n, np.nan), where=seen > 0)
 
-# %% ../nbs/58_patches.ipynb #ca3419f0
+# %% ../nbs/58_patches.ipynb #b68f3d4b
 def cut_block(job:Job, i, j) -> Block:
     "Read a block and cut its patches"
     at = job.cuts.of(i, j)
@@ -336,16 +345,29 @@ def cut_block(job:Job, i, j) -> Block:
     if job.laid.clouds: cover = _cover(job, part, at, n, faults)
     elif job.estimate and OPT in there and there[OPT].any():
         cover[there[OPT]] = job.estimate(pairs.subset(there[OPT]))
-    return Block(pairs, there, cover, known, faults)
+    return _prepared(job, Block(pairs, there, cover, known, faults))
 
-# %% ../nbs/58_patches.ipynb #ccb90803
+def _prepared(job, b):
+    "With who is asked, and what those are fed that need no other pass"
+    none = np.zeros(len(b.cover), bool)
+    able = np.array([np.logical_and.reduce([b.there.get(k, none) for k in p.names]) for p in job.networks.values()])
+    b.who = choose(able, b.cover, list(job.rates.values()))
+    b.ready = {}
+    for k,p in enumerate(job.probes):
+        rows = np.flatnonzero(b.who == k)
+        if len(rows) and not _needs_coalitions(job, p): b.ready[k] = p.inputs(b.pairs, rows)
+    return b
+
+def _needs_coalitions(job, p): return job.decided and len(p.predictor.names) > 1
+
+# %% ../nbs/58_patches.ipynb #1e0776ad
 def _eight_views(x): # [B,C,H,W]
     for k in range(8):
         y = torch.rot90(x, k%4, (2,3))
         yield (y if k < 4 else y.flip(3)).contiguous(memory_format=torch.channels_last)
 
-def _logits(p, pairs, rows, views, batch=256): # -> [n,K]
-    parts = (p.inputs(pairs, r) for r in torch.as_tensor(rows).split(batch))
+def _logits(p, x, views, batch=256): # -> [n,K]
+    parts = x.split(batch)
     if not views: return torch.cat([p.logits(x).cpu() for x in parts])
     return torch.cat([torch.stack([p.logits(v).cpu() for v in _eight_views(x)]).mean(0) for x in parts])
 
@@ -355,29 +377,26 @@ def _loudest(z): # logits of all coalitions [n,2^M,K] -> place of the modality t
     n = z.shape[1].bit_length() - 1
     return torch.stack([_shapley(v, k) for k in range(n)]).argmax(0)
 
-def _asked(p, pairs, rows, decided, views): # -> logits [n,K], who decided [n] or None
-    if not (decided and len(p.predictor.names) > 1):
-        return _logits(p, pairs, rows, views),torch.zeros(len(rows), dtype=torch.long)
-    z,_ = coalitions(p, pairs, rows, p.comp)
-    return (_logits(p, pairs, rows, True) if views else z[:,-1]),_loudest(z)
+def _asked(p, b, k, views): # the k-th network -> logits [n,K], which of its modalities decided [n]
+    rows = np.flatnonzero(b.who == k)
+    if k in b.ready: return _logits(p, b.ready[k], views),torch.zeros(len(rows), dtype=torch.long)
+    z,_ = coalitions(p, b.pairs, rows, p.comp)
+    return (_logits(p, p.inputs(b.pairs, rows), True) if views else z[:,-1]),_loudest(z)
 
-# %% ../nbs/58_patches.ipynb #17ebf5ba
+# %% ../nbs/58_patches.ipynb #6a5e4108
 def answers_to(job:Job, b:Block) -> dict: # arrays
     "What the networks say of a block's patches"
     n = len(b.cover)
-    none = np.zeros(n, bool)
-    able = np.array([np.logical_and.reduce([b.there.get(k, none) for k in p.names]) for p in job.networks.values()])
-    who = choose(able, b.cover, list(job.rates.values()))
     logits = torch.zeros(n, len(job.target.classes))
     decided = np.full(n, -1, np.int8)
     order = list(job.laid.sources)
     for k,p in enumerate(job.probes):
-        rows = np.flatnonzero(who == k)
+        rows = np.flatnonzero(b.who == k)
         if not len(rows): continue
-        logits[rows],loudest = _asked(p, b.pairs, rows, job.decided, job.views)
+        logits[rows],loudest = _asked(p, b, k, job.views)
         decided[rows] = np.array([order.index(m) for m in p.predictor.names])[loudest]
     _check_numbers(job, logits)
-    return dict(logits=logits.numpy(), who=who, decided=decided, cover=b.cover.astype(np.float32), known=b.known,
+    return dict(logits=logits.numpy(), who=b.who, decided=decided, cover=b.cover.astype(np.float32), known=b.known,
                 faults=b.faults)
 
 def answer_block(job:Job, i, j) -> dict: # as `answers_to`
