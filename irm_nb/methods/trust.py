@@ -61,8 +61,9 @@ class CoverEstimator(Kept):
         m.load_state_dict(self.state)
         return m.eval()
     @torch.no_grad()
-    def __call__(self, s:Scenes, comp:Compute, batch=256) -> np.ndarray: # float32 [N]
+    def __call__(self, s:Scenes, comp:Compute=None, batch=256) -> np.ndarray: # float32 [N]
         "Share of each image under cloud"
+        comp = compute() if comp is None else comp
         seen = s.select(**{k:i.bands for k,i in self.inputs.items()})
         batches = Batches(seen, self.stats, comp)
         m = self.net().to(comp.device)
