@@ -6,6 +6,8 @@
 __all__ = ['SKIES', 'Sky', 'leave_out', 'Views']
 
 # %% ../nbs/09_views.ipynb #1b060c4a
+from functools import cache
+
 import numpy as np
 import torch
 from fastcore.basics import patch
@@ -50,6 +52,10 @@ def _tables(s, mean, std): # statistics [C]
 # %% ../nbs/09_views.ipynb #375bad97
 SKIES = 1024 # opacities that are drawn beforehand
 
+@cache
+def _skies(size, cover): # the same for every training: uint8 [SKIES,H,W]
+    return frozen(cloud_opacity(CloudSpec(content=1, cover=cover, seed='drawn'), range(SKIES), size))
+
 class Sky:
     "Clouds drawn anew over every batch, on its device"
     def __init__(self, batches:Batches,
@@ -59,9 +65,8 @@ class Sky:
         check_share('share', share)
         self.share = share
         self.there = [m.present for m in batches.s.modalities.values() if m.clouded and m.present is not None]
-        alpha = cloud_opacity(CloudSpec(content=1, cover=cover, seed='drawn'), range(SKIES), batches.s.size)
         device = batches.comp.device
-        self.alpha = torch.from_numpy(alpha).to(device)
+        self.alpha = torch.tensor(_skies(tuple(batches.s.size), tuple(cover)), device=device)
         tables = _tables(batches.s, batches.mean.flatten(), batches.std.flatten())
         self.tables = [v.to(device) for v in tables]
 
