@@ -178,12 +178,11 @@ def student(task:Task, cfg:Config, store:Store, comp:Compute,
     return store(train_network, 'F2-pool', arch, task.train, target_rows(task, cfg), loss, cfg.target,
                  (task.seed, 'F2'), comp, start=start)
 
+@method('CloudWise', source='methods.reliable')
 def cloudwise(task:Task, cfg:Config, store:Store, comp:Compute, pretrained=True, **choices) -> Predictor: # of `student`
     "CloudWise: one network, begun on the pairs, taught by three voices, under drawn clouds, with labels in every batch"
     members = voices(task, cfg, store, comp, pretrained)
     return student(task, cfg, store, comp, opinion(members, task.train, store, comp), members[PAIRS], **choices)
-
-method('CloudWise', source='methods.reliable')(cloudwise)
 
 # %% ../../nbs/26_reliable.ipynb #4e8ebc47
 def without(part:str, **choices):
