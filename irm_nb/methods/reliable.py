@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['ON_TARGET', 'KNOTS', 'PAIRS', 'POOL', 'LEFT_OUT', 'inverse_row', 'entropy_row', 'drawn', 'under_drawn_clouds',
            'Pooled', 'pooled', 'voices', 'seen_cover', 'product', 'pool_by_cover', 'opinion', 'student', 'cloudwise',
-           'without', 'without_voices', 'by_dawid_skene', 'rates_on_labels', 'irm_on_trust', 'inverse_on_trust']
+           'calibrate', 'without', 'without_voices', 'by_dawid_skene', 'rates_on_labels', 'irm_on_trust',
+           'inverse_on_trust']
 
 # %% ../../nbs/26_reliable.ipynb #c8a0718d
 from dataclasses import replace
@@ -183,6 +184,14 @@ def cloudwise(task:Task, cfg:Config, store:Store, comp:Compute, pretrained=True,
     "CloudWise: one network, begun on the pairs, taught by three voices, under drawn clouds, with labels in every batch"
     members = voices(task, cfg, store, comp, pretrained)
     return student(task, cfg, store, comp, opinion(members, task.train, store, comp), members[PAIRS], **choices)
+
+# %% ../../nbs/26_reliable.ipynb #0c63cdfe
+def calibrate(p:Predictor, row:str, # name of the row that it came from
+              task:Task, cfg:Config, store:Store, comp:Compute, folds=5, skies=8) -> Predictor:
+    "A row's predictor with the temperature of its cross-fitted answers: the row is trained `folds` times more"
+    def again(t, store, comp): return {row:METHODS[row](t, cfg, store, comp)}
+    said,labels,_ = cross_fitted(task, again, seen_cover(task, store, comp), store, comp, folds, skies)
+    return p.calibrated(fit_temperature(said[row], labels))
 
 # %% ../../nbs/26_reliable.ipynb #4e8ebc47
 def without(part:str, **choices):

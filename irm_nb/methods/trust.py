@@ -151,15 +151,15 @@ def under_skies(s:Scenes, skies:int, seed='fit') -> Scenes: # every sample `skie
 # %% ../../nbs/25_trust.ipynb #9181a4aa
 def cross_fitted(task:Task,
                  teachers, # (task, store, comp) -> {name: `Predictor`}
-                 see:CoverEstimator, store:Store, comp:Compute,
-                 folds=5, skies=8) -> tuple: # (name -> logits [n,K], labels [n], cover seen [n])
+                 see, # `CoverEstimator`; None where no modality is hidden by clouds
+                 store:Store, comp:Compute, folds=5, skies=8) -> tuple: # (name -> logits [n,K], labels [n], cover seen [n])
     "What teachers say of labelled images that they were not tuned on"
     said,labels,cover = [],[],[]
     for t,part in fold_tasks(task, folds):
         asked = under_skies(replace(task.train, labels=task.reveal()).subset(part), skies)
         said.append(opinions_of(teachers(t, store, comp), asked, store, comp))
         labels.append(torch.tensor(asked.labels))
-        cover.append(store(cover_of, see, asked, comp))
+        cover.append(store(cover_of, see, asked, comp) if see else torch.zeros(len(asked)))
     return {k:torch.cat([s[k] for s in said]) for k in said[0]},torch.cat(labels),torch.cat(cover)
 
 # %% ../../nbs/25_trust.ipynb #3eb85808
