@@ -13,6 +13,7 @@ __all__ = ['BENCH', 'EPOCHS', 'COMPARATOR', 'seconds', 'interleave', 'bench_row'
 # %% ../nbs/70_bench.ipynb #90deba23
 import copy, importlib.util, json, os, platform, shutil, subprocess, sys, tempfile, time
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -32,7 +33,7 @@ from .core import *
 from .distill import soft_cross_entropy, soft_labels
 from .irm import REGULATIONS, SOURCE, RegulatedLoss, discrepancy_ratio, modality_losses, regulated_loss
 from .models import googlenet, new_model, resnet50
-from .scenes import OPT, SAR, Input, PairedScenes, Scenes
+from .scenes import OPT, SAR, PairedScenes, Scenes
 from .store import Store
 from .tasks import Task
 from .train import Epochs, Student, TrainConfig, _round, epoch_rows, train_mode
@@ -371,9 +372,10 @@ def noise_scene(folder, side) -> dict: # files of a scene for `mapping.predict_m
 
 def untrained_target() -> Predictor:
     "A target network for such a scene, with initial weights"
-    inputs = dict(opt=Input('optical', ('R','G','B'), 'reflectance'), sar=Input('radar', ('VV','VH'), 'dB'))
+    seen = world.target(1).inputs
+    inputs = {OPT:replace(seen[OPT], units='reflectance'), SAR:seen[SAR]}
     stats = dict(mean=[.5]*3 + [-12,-18,6], std=[.3]*3 + [3.,3.,4.])
-    m = new_model(Config().target_arch, 10, 6, 'bench')
+    m = new_model(Config().target_arch, 10, len(stats['mean']), 'bench')
     return Predictor(Config().target_arch, inputs, tuple(map(str, range(10))), stats, m.state_dict(), size=(64,64))
 
 # %% ../nbs/70_bench.ipynb #fda2684d
@@ -391,7 +393,7 @@ def map_row(quick):
     comp = compute()
     p = untrained_target()
     m = p.model().to(comp.device, memory_format=torch.channels_last)
-    x = torch.randn(256, 6, 64, 64).to(comp.device, memory_format=torch.channels_last)
+    x = torch.randn(256, len(p.stats['mean']), *p.size).to(comp.device, memory_format=torch.channels_last)
     n = len(range(0, side - 63, 32))**2
     @torch.no_grad()
     def bare():

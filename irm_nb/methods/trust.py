@@ -152,7 +152,8 @@ def under_skies(s:Scenes, skies:int, seed='fit') -> Scenes: # every sample `skie
 def cross_fitted(task:Task,
                  teachers, # (task, store, comp) -> {name: `Predictor`}
                  see, # `CoverEstimator`; None where no modality is hidden by clouds
-                 store:Store, comp:Compute, folds=5, skies=8) -> tuple: # (name -> logits [n,K], labels [n], cover seen [n])
+                 store:Store, comp:Compute, folds=5, skies=8
+                ) -> tuple: # (name -> logits [n,K], labels [n], cover seen [n])
     "What teachers say of labelled images that they were not tuned on"
     said,labels,cover = [],[],[]
     for t,part in fold_tasks(task, folds):
