@@ -244,6 +244,7 @@ def test_a_map_counts_by_its_job(tmp_path):
     def key(hands=Hands(), **given): return call(STAGES[OF_FILES], Job(**usual | given), hands).key
     assert key() == key(Hands(progress=False))
     other = replace(net, state={k: v + 1 for k,v in net.state.items()})
+    numbers = [dict(stride=16), dict(block=8), dict(max_invalid=.4), dict(decided=True), dict(views=True)]
     changed = [dict(scene=Scene(**files, nodata=0)), dict(networks=dict(target=other)),
-               dict(rates=dict(target=np.ones(101))), dict(stride=16), dict(block=8), dict(max_invalid=.4), dict(decided=True), dict(views=True)]
+               dict(rates=dict(target=np.ones(101))), *numbers]
     assert len({key(), *(key(**c) for c in changed)}) == 1 + len(changed)
