@@ -406,24 +406,25 @@ def map_row(quick):
 
 # %% ../nbs/70_bench.ipynb #fec1aa74
 _PEAK = '''
-import resource, sys
+import sys
 from irm_nb.bench import map_once, untrained_target
+from irm_nb.core import peak_memory
 folder = sys.argv[1]
 map_once(untrained_target(), dict(s2=f'{folder}/s2.tif', s1=f'{folder}/s1.tif'), folder, stride=64)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(peak_memory())
 '''
 
-def map_peak(side) -> int: # the unit is the system's
+def map_peak(side) -> float: # megabytes
     "Peak memory of a process that maps a scene"
     with tempfile.TemporaryDirectory() as t:
         noise_scene(t, side)
         done = subprocess.run([sys.executable, '-c', _PEAK, t], check=True, capture_output=True, text=True)
-    return int(done.stdout.split()[-1])
+    return float(done.stdout.split()[-1])
 
 @bench_row('map-memory', '≤ 1.2')
 def map_memory_row(quick):
     "Peak memory of a map of 8,192 pixels a side over that of 2,048"
-    if importlib.util.find_spec('resource') is None: raise Skipped('this system says nothing of peaks')
+    if peak_memory() is None: raise Skipped('this system says nothing of peaks')
     sides = (512,256) if quick else (8192,2048)
     return [map_peak(sides[0])/map_peak(sides[1])]
 

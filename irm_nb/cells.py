@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['FROM_IMAGES', 'TEST_SKIES', 'Cell', 'choices_text', 'uncovered', 'check_image_nets', 'check_sets', 'check_weights',
-           'revision', 'circumstances', 'under_test_skies', 'measure']
+           'revision', 'circumstances', 'measure']
 
 # %% ../nbs/51_cells.ipynb #692c74e0
-import functools, json, platform, re, subprocess, sys, time
+import functools, json, platform, re, subprocess, time
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -197,17 +197,10 @@ def _forget_peak():
     except OSError: pass
     if torch.cuda.is_available(): torch.cuda.reset_peak_memory_stats()
 
-def _most_held(): # megabytes of the process; None where the system doesn't say
-    try: return int(re.search(r'VmHWM:\s*(\d+)', Path('/proc/self/status').read_text())[1])/2**10
-    except (OSError, TypeError): pass # no Linux
-    try: import resource
-    except ImportError: return None # Windows
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/2**(20 if sys.platform == 'darwin' else 10)
-
 def _peak(comp):
     "Megabytes, of the process and of the GPU"
     gpu = torch.cuda.max_memory_allocated(comp.device)/2**20 if comp.device.startswith('cuda') else None
-    most = _most_held()
+    most = peak_memory()
     return dict(peak_mb=most and round(most, 1), gpu_mb=gpu)
 
 # %% ../nbs/51_cells.ipynb #7dc3a493
@@ -254,19 +247,26 @@ TEST_SKIES = dict(
     varied=CloudSpec(content=1, cover=(0.05,1), seed='test'),
     full=CloudSpec(content=1, cover=1, thin=0, seed='test'))
 
-def under_test_skies(test:Scenes) -> dict: # name -> the same under another sky; none where the ground is not known
-    "The test side under the skies that every row is asked about"
+@remembered(1)
+def _test_skies(c:Cell): # -> name -> its test side under another sky; none where the ground is not known
+    test = _task(c).test
     if test.clear is None: return {}
     return {k:test.with_clouds(spec) for k,spec in TEST_SKIES.items()}
 
-def _other_answers(p, test, store, comp):
+@patch
+def under_test_skies(self:Cell) -> dict: # name -> scenes: the same for all methods
+    "Its test side under the skies that every row is asked about"
+    return _test_skies(self.data)
+
+def _other_answers(p, skies, store, comp):
     "Columns of answers, and scores, under the other skies"
-    columns,scores = {},{}
-    for k,s in under_test_skies(test).items():
+    columns = {}
+    scores = {}
+    for k,s in skies.items():
         said = cached_logits(p, s, store, comp, 'rest').argmax(1).numpy()
-        found = scores_by(s.labels, said, len(s.classes))['all']
+        found = _scores(s, said)
         columns |= {f'predicted_{k}':said, f'cover_{k}':s.cover}
-        scores |= {f'OA_{k}':_number(found.oa), f'AA_{k}':_number(found.aa)}
+        scores |= {f'{n}_{k}':found[n] for n in ('OA','AA')}
     return columns,scores
 
 # %% ../nbs/51_cells.ipynb #885c70bc
@@ -278,7 +278,7 @@ def measure(cell:Cell, store:Store, comp:Compute) -> tuple: # (dictionary, one l
     start = time.perf_counter()
     p = cell.network(store, comp)
     a = _answers(task.test, cached_logits(p, task.test, store, comp, 'rest'))
-    others,more = _other_answers(p, task.test, store, comp)
+    others,more = _other_answers(p, cell.under_test_skies(), store, comp)
     seconds = time.perf_counter() - start
     data = {f'data_{k}':getattr(task, k).fingerprint for k in ('source','train','test')}
     data |= dict(labelled=len(task.labelled), train=len(task.train))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STEPS', 'MAP_TAG', 'Band', 'number_type', 'as_stored', 'virtual', 'scratch', 'write_cog', 'qml', 'beside', 'note_of',
-           'taken_by', 'put', 'hectares']
+           'taken_by', 'write_texts', 'put', 'hectares']
 
 # %% ../nbs/67_cog.ipynb #fd851345
 import json
@@ -209,6 +209,11 @@ def taken_by(out, key, overwrite, files) -> bool: # files: what is to lie beside
                       'Choose another place, or pass overwrite=True.')
 
 # %% ../nbs/67_cog.ipynb #8c571e47
+def write_texts(texts): # {path: text}
+    "Write small files, each whole or not at all"
+    for p,text in texts.items():
+        with atomic_file(p) as f: f.write_text(text, encoding='utf-8')
+
 def put(made, out, texts): # finished map; its place; {path: text of a file beside it}
     "Move a map into place, then what lies beside it; what lay beside an earlier one goes"
     _sync(made)
@@ -217,8 +222,7 @@ def put(made, out, texts): # finished map; its place; {path: text of a file besi
     made.replace(out)
     names = beside(made)['names']
     if names.exists(): names.replace(beside(out)['names'])
-    for p,text in texts.items():
-        with atomic_file(p) as f: f.write_text(text, encoding='utf-8')
+    write_texts(texts)
 
 # %% ../nbs/67_cog.ipynb #0246b0b3
 def hectares(grid:Grid) -> np.ndarray: # float64 [height]

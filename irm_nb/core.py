@@ -7,7 +7,8 @@ __all__ = ['POLARISATIONS', 'IrmError', 'UnreadableFile', 'PairError', 'ShapeErr
            'BudgetError', 'SplitError', 'OptionError', 'OutputError', 'StoreError', 'WeightsError', 'check_option',
            'check_own_name', 'check_whole', 'check_real', 'check_share', 'as_path', 'file_name', 'polarisations',
            'splitmix', 'hash_ids', 'uniform', 'derive_seed', 'seeded', 'Compute', 'compute', 'digest', 'array_digest',
-           'file_digest', 'frozen', 'debris', 'atomic_file', 'atomic_folder', 'write_json', 'store_home', 'data_home']
+           'file_digest', 'frozen', 'debris', 'atomic_file', 'atomic_folder', 'write_json', 'peak_memory', 'store_home',
+           'data_home']
 
 # %% ../nbs/00_core.ipynb #22b28c90
 import contextlib, ctypes, dataclasses, fnmatch, functools, hashlib, json, os
@@ -415,6 +416,15 @@ def write_json(path, # file to write
                obj): # anything JSON can hold
     "Write JSON atomically"
     with atomic_file(path) as p: p.write_text(json.dumps(obj, indent=1), encoding='utf-8')
+
+# %% ../nbs/00_core.ipynb #95ae0383
+def peak_memory(): # -> megabytes that this process has held at most; None where the system doesn't say
+    "The highest mark of this process"
+    try: return int(re.search(r'VmHWM:\s*(\d+)', Path('/proc/self/status').read_text())[1])/2**10
+    except (OSError, TypeError): pass # no Linux
+    try: import resource
+    except ImportError: return None # Windows
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/2**(20 if sys.platform == 'darwin' else 10)
 
 # %% ../nbs/00_core.ipynb #f7e284df
 def store_home() -> Path:

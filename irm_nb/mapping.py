@@ -307,8 +307,8 @@ def predict_map(predictor:Predictor, # the network that is asked
     job = _job(a)
     key = digest([job.__key__(), rules, {k:p.temperature for k,p in job.networks.items()}])
     if not taken_by(out, key, overwrite, _files(out, item)): return _made(job, rules, out, item, key, a)
-    for p,text in _texts(out, out, item).items():
-        if not p.exists(): p.write_text(text, encoding='utf-8')
+    lost = {p for p in _files(out, item) if not p.exists()} - {beside(out)['names']}
+    if lost: write_texts({p:text for p,text in _texts(out, out, item).items() if p in lost})
     return Map.open(out)
 
 # %% ../nbs/68_mapping.ipynb #fe60e627

@@ -124,9 +124,10 @@ class Views:
             raise OptionError('drawn_clouds, left_out', found,
                               '0 for a row that batches its images itself', 'Leave these choices out for this row.')
         self.sky = Sky(batches, drawn_clouds) if drawn_clouds else None
+        self.slices = channel_slices(batches.s.inputs) if left_out else None
     def __call__(self, rows, # [B], of the set
                  g:torch.Generator) -> torch.Tensor: # [B,C,H,W], normalised
         x = self.batches(rows)
         if self.sky: x = self.sky(x, rows, g)
         if self.flips: x = augment(x, g)
-        return leave_out(x, channel_slices(self.batches.s.inputs), self.left_out, g) if self.left_out else x
+        return leave_out(x, self.slices, self.left_out, g) if self.left_out else x

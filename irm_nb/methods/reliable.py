@@ -10,7 +10,6 @@ __all__ = ['ON_TARGET', 'KNOTS', 'PAIRS', 'POOL', 'LEFT_OUT', 'inverse_row', 'en
 
 # %% ../../nbs/26_reliable.ipynb #c8a0718d
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -151,10 +150,9 @@ def pool_by_cover(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor
     "The three voices to powers by the cover that is seen, fitted on cross-fitted answers"
     members = voices(task, cfg, store, comp)
     see = seen_cover(task, store, comp)
-    pool = fit_pool(*cross_fitted(task, partial(_voices, cfg), see, store, comp))
+    def again(t, store, comp): return voices(t, cfg, store, comp)
+    pool = fit_pool(*cross_fitted(task, again, see, store, comp))
     return pooled(members, see, pool.powers(np.linspace(0, 1, KNOTS)).T, task.train)
-
-def _voices(cfg, task, store, comp): return voices(task, cfg, store, comp)
 
 # %% ../../nbs/26_reliable.ipynb #e81d9b4b
 POOL = 'pool' # name of the pooled opinion among the teachers of F2
@@ -163,9 +161,8 @@ LEFT_OUT = 1/8 # share of the samples that the student sees without one modality
 def opinion(members:dict, # name -> `Predictor`
             s:Scenes, store:Store, comp:Compute) -> torch.Tensor: # log q [N,K]
     "The product of what members say; one that sees a modality which a sample lacks is silent there"
-    said = {k:F.log_softmax(z, 1) for k,z in opinions_of(members, s, store, comp).items()}
-    there = {k:has(s, p.names)[:,None] for k,p in members.items()}
-    return F.log_softmax(sum(z*there[k] for k,z in said.items()), 1)
+    said = {k:z*has(s, members[k].names)[:,None] for k,z in opinions_of(members, s, store, comp).items()}
+    return product_of_experts(said)(said, torch.zeros(len(s)))
 
 def student(task:Task, cfg:Config, store:Store, comp:Compute,
             log_q:torch.Tensor, # what it is taught, of the training side [N,K]
@@ -227,10 +224,11 @@ def by_dawid_skene(task:Task, cfg:Config, store:Store, comp:Compute) -> Predicto
 
 # %% ../../nbs/26_reliable.ipynb #28ec0e79
 def rates_on_labels(task:Task, auxiliaries:dict, # modality -> `Predictor`
-                    see:CoverEstimator, store:Store, comp:Compute, skies=8) -> dict: # modality -> `Reliability`
+                    see, # as `covers` takes it
+                    store:Store, comp:Compute, skies=8) -> dict: # modality -> `Reliability`
     "How often auxiliaries are right on L, under drawn skies"
     asked = under_skies(replace(task.train, labels=task.reveal()).subset(task.labelled), skies)
-    cover = store(cover_of, see, asked, comp).numpy()
+    cover = covers(see, asked, store, comp).numpy()
     said = opinions_of(auxiliaries, asked, store, comp)
     return {m:reliability(z.argmax(1).numpy() == asked.labels, cover) for m,z in said.items()}
 
@@ -238,7 +236,7 @@ def _on_trust(regulation, task, cfg, store, comp):
     asked = teachers(task, cfg, store, comp)
     see = seen_cover(task, store, comp)
     rates = rates_on_labels(task, {m:p for m,p in asked.items() if m != SOURCE}, see, store, comp)
-    cover = store(cover_of, see, task.train, comp).numpy()
+    cover = covers(see, task.train, store, comp).numpy()
     cfg = replace(cfg, regulation=regulation, regulation_options=())
     said = opinions_of(asked, task.train, store, comp)
     loss = trusted(regulated(said, task, cfg), {m:r(cover) for m,r in rates.items()})
