@@ -95,7 +95,14 @@ def _sides(c:Cell): # training and test side
     kind,_,file = c.split.partition(':')
     if kind == 'list': return split_list(pairs, as_path(file))
     train,test = (1, 1) if made_on_the_spot('target', c.target) else (20, 5)
-    return pairs.split(kind, seed=c.seed, min_train=c.min_train or train, min_test=c.min_test or test)
+    known = pairs.labels >= 0
+    train,test = pairs.subset(known).split(kind, seed=c.seed, min_train=c.min_train or train, min_test=c.min_test or test)
+    return (train if known.all() else _with_unlabelled(pairs, test, kind)),test
+
+def _with_unlabelled(pairs, test, kind): # the training side
+    out = np.isin(pairs.ids, test.ids)
+    if kind == 'groups': out |= np.isin(pairs.groups, test.groups)
+    return pairs.subset(~out)
 
 def uncovered(train, # pairs under composed clouds
               L): # indices of the labelled

@@ -19,6 +19,7 @@ from . import datasets, folders, world
 from .clouds import *
 from .core import *
 from .irm import REGULATIONS
+from .regions import corners, region
 from .scenes import *
 from .train import TrainConfig
 from .transfer import PRESETS, Config
@@ -196,6 +197,28 @@ def _world_target(samples, bands:optical_bands=('R','G','B'), height:bool=False)
 @target('scenes9')
 def _scenes9(folder=None):
     return _pairs(folder or in_data_home('scenes9_s1s2'), None, pols='VH', groups=r'^(\d+)_r')
+
+def _crops(folder, scene): # of 64×64 pixels, unlabelled
+    files = (str(folder/f'{scene}_{k}.tif') for k in ('S1_VH','S2_RGB'))
+    s = region(*files, name=scene, pols='VH', sar_units='stretch8', block=0, progress=False)
+    return [f'{scene}_r{r:02}_c{c:02}' for r,c in corners(s)//64],s
+
+@target('pool9')
+def _pool9():
+    known = _scenes9()
+    folder = in_data_home('pool_s1s2')
+    scenes = sorted(f.name.removesuffix('_S2_RGB.tif') for f in folder.glob('*_S2_RGB.tif'))
+    if not scenes:
+        expected = 'the scenes that scenes9 was cut from'
+        raise UnreadableFile(folder, 'no files *_S2_RGB.tif', expected, 'Check IRM_NB_DATA.')
+    names,sets = zip(*(_crops(folder, scene) for scene in scenes))
+    ids = np.concatenate([*names])
+    new = ~np.isin(ids, [i.split('/')[1] for i in known.ids])
+    def all_of(k): return np.concatenate([known[k].values, np.concatenate([s[k].values for s in sets])[new]])
+    modalities = {k:replace(m, values=all_of(k)) for k,m in known.modalities.items()}
+    labels = np.concatenate([known.labels, np.full(new.sum(), -1)])
+    groups = [*known.groups, *(i.split('_')[0] for i in ids[new])]
+    return Scenes(modalities, labels, known.classes, [*known.ids, *ids[new]], groups=groups)
 
 @target('sen12ms_cloud')
 def _sen12ms_cloud(folder, size:int=64, per_class:int=1622):

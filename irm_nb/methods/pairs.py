@@ -75,6 +75,8 @@ class Agreement(nn.Module):
         self.net,self.loss = net,loss
         wide = net.fc.in_features//len(net.channels)
         with seeded('weights', 'projectors'): self.heads = nn.ModuleDict({k:projector(wide) for k in net.channels})
+    @property
+    def alone(self): return [self.net.get_submodule(k) for k in self.net.channels]
     def forward(self, batch):
         parts = batch.x.split([*self.net.channels.values()], 1)
         turned = torch.cat([augment(x, batch.g) for x in parts], 1)
@@ -94,17 +96,24 @@ def matched(a, b) -> torch.Tensor: # [B,D] twice -> scalar
 def train_encoders(arch:Architecture, # of `Branches`
                    train:Scenes, rows, # of samples that have all modalities
                    loss:str, # of `AGREEMENT`
-                   cfg:TrainConfig, seed:int, comp:Compute, *, work=None) -> Predictor:
+                   cfg:TrainConfig, seed:int, comp:Compute,
+                   start:Predictor=None, # f_pre of the encoders' architecture; None begins from scratch
+                   *, work=None) -> Predictor:
     "Encoders that agree on a place; the classifier above them is not trained"
     check_images(arch.name, n_channels(train), train.size)
     stats = channel_stats(train)
-    m = new_model(arch.name, len(train.classes), n_channels(train), seed, 'pairs')
+    batches = Batches(train, stats, comp)
+    if start: m = late_fusion_start(start, batches, len(train.classes), seed)
+    else: m = new_model(arch.name, len(train.classes), n_channels(train), seed, 'pairs')
     step = Agreement(m, AGREEMENT[check_option('loss', loss, tuple(AGREEMENT))])
-    data = Epochs(Batches(train, stats, comp), rows, cfg)
+    data = Epochs(batches, rows, cfg)
     history = fit(step, data, (seed, 'pairs'), work, desc=f'pairs, {loss}')
     return trained(m, arch.name, train, stats, history)
 
-def encoders(task:Task, cfg:Config, store:Store, comp:Compute, loss='infonce') -> Predictor:
+def encoders(task:Task, cfg:Config, store:Store, comp:Compute,
+             loss='infonce', # of `AGREEMENT`
+             from_source=False # begin as networks of this architecture that were trained on the source
+            ) -> Predictor:
     "An encoder for each modality, pre-trained on the pairs of the training side"
     seen = replace(task.train, labels=np.full(len(task.train), -1))
     if len(seen.names) < 2:
@@ -112,7 +121,8 @@ def encoders(task:Task, cfg:Config, store:Store, comp:Compute, loss='infonce') -
                         'Pre-training asks two images of one place to agree.')
     arch = Architecture(branches_of(cfg.target_arch, seen))
     rows = torch.nonzero(has(seen, seen.names))[:,0]
-    return store(train_encoders, arch, seen, rows, loss, cfg.pairs, task.seed, comp)
+    start = pretrain(task.source, replace(cfg, source_arch=cfg.target_arch), store, comp) if from_source else None
+    return store(train_encoders, arch, seen, rows, loss, cfg.pairs, task.seed, comp, start=start)
 
 # %% ../../nbs/24_pairs.ipynb #590c7cae
 DRAWN = 0.6 # share of the images under a drawn cloud, where a row draws clouds
