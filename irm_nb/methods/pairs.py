@@ -18,7 +18,7 @@ from torch import nn
 from ..batches import *
 from ..core import *
 from ..distill import *
-from .fusion import branches_of, on_labels
+from .fusion import branches_of, late_fusion_start, on_labels
 from .registry import *
 from ..models import *
 from ..scenes import *
