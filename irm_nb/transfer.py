@@ -302,6 +302,8 @@ def train_network(name:str, # of the stage
                   weights:Weights=None, # or those of a file
                   monitor=None, # of logits on `rows`, such as `ModalityMonitor`
                   monitor_every=1, # epochs
+                  kind:type=Student, # of the step: a `Student`, or one that trains in a way of its own
+                  options=None, # of the step: name -> value
                   *, work=None) -> Predictor:
     "One network, one loss"
     check_images(arch.name, n_channels(train), train.size)
@@ -313,8 +315,8 @@ def train_network(name:str, # of the stage
     if start: m = reestimate_bn(m.to(comp.device), batches)
     def watch(): return monitor(predict_logits(m, batches, rows))
     seed = purpose if len(purpose) > 1 else purpose[0]
-    history = fit(Student(m, loss.on(comp.device)), Epochs(batches, rows, cfg), seed, work,
-                  monitor and watch, monitor_every, desc=name)
+    step = kind(m.to(comp.device), loss.on(comp.device), **(options or {}))
+    history = fit(step, Epochs(batches, rows, cfg), seed, work, monitor and watch, monitor_every, desc=name)
     return trained(m, arch.name, train, stats, history)
 
 # %% ../nbs/14_transfer.ipynb #9d0e732b

@@ -13,7 +13,7 @@ from irm_nb.clouds import CloudSpec
 from irm_nb.core import Compute, IrmError
 from irm_nb.distill import HardLabels, SoftLabels
 from irm_nb.irm import REGULATIONS, SOURCE, ModalityMonitor, RegulatedLoss, Regulation
-from irm_nb.methods.fusion import GDL, OGMGE
+from irm_nb.methods.fusion import LiveTeachers, GDL, OGMGE
 from irm_nb.methods.optical import Softened
 from irm_nb.methods.translate import ImageTranslator
 from irm_nb.methods.trust import CoverEstimator
@@ -86,8 +86,6 @@ def value(name, parameter, weights):
     if name.endswith('train_encoders') and parameter == 'loss': return 'infonce'
     if parameter.startswith('f_') or parameter == 'p': return predictor()
     if parameter == 'start': return dict(STATE) if name.endswith(('paired', 'learn_on_target')) else predictor()
-    if parameter == 'loss' and name.endswith('train_branches'): return regulated()
-    if parameter == 'how' and name.endswith('train_live'): return REGULATIONS['batch']
     return (sets | networks | choices | taught | files | rows | words | numbers)[parameter]
 
 WORDS = dict(
@@ -135,7 +133,8 @@ def others(v):
     if isinstance(v, Scenes): return of_a_set(v)
 
 def other_losses():
-    losses = SoftLabels(torch.eye(6)),Softened(LOGITS, np.arange(6)),regulated()
+    live = LiveTeachers({'opt':predictor()}, {'opt':[0,1,2]}, REGULATIONS['batch'], {}, np.array([0,1,-1,-1,-1,-1]))
+    losses = SoftLabels(torch.eye(6)),Softened(LOGITS, np.arange(6)),regulated(),live
     return [*losses, *(c for one in losses for c in changes(one))]
 
 def changes(v):
@@ -152,8 +151,7 @@ def changes(v):
     return out
 
 KNOWN = {'train_network','adapt_network','load_source','logits_of','translated_images','learn_on_source',
-         'learn_on_target','unpaired','paired','align_subdomains','fuse_late','train_live','train_branches',
-         'train_encoders','train_cover','cover_of'}
+         'learn_on_target','unpaired','paired','align_subdomains','fuse_late','train_encoders','train_cover','cover_of'}
 
 def test_there_are_stages(): assert {name.rpartition('.')[2] for name in STAGES} >= KNOWN
 

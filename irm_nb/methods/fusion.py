@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['without_irm', 'control', 'sample_level', 'normalised', 'with_labels', 'on_labels', 'supervised', 'one_teacher',
            'branches_of', 'late_fusion_start', 'fuse_late', 'late_fusion', 'variant', 'regulated_by', 'own_channels',
-           'LiveStudent', 'train_live', 'live_teachers', 'two_branches', 'train_branches', 'branched', 'own_logits',
-           'ogm_coefficients', 'OGMGE', 'ogm_ge', 'GDL', 'gradient_decoupled', 'oracle']
+           'LiveTeachers', 'Asked', 'live_teachers', 'two_branches', 'branched', 'own_logits', 'ogm_coefficients',
+           'OGMGE', 'ogm_ge', 'GDL', 'gradient_decoupled', 'oracle']
 
 # %% ../../nbs/23_fusion.ipynb #7309f621
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -117,52 +118,44 @@ def own_channels(p:Predictor, s:Scenes) -> list: # indices
     def place(k, b): return slices[k].start + s[k].input.channel_names.index(b)
     return [place(k, b) for k,i in p.inputs.items() for b in i.channel_names]
 
-class LiveStudent(nn.Module):
-    "The step of a student whose teachers judge the view that it is shown"
-    def __init__(self, net, teachers:dict, # name -> `Predictor`
-                 train:Scenes, how:Regulation, options:dict, comp:Compute):
-        super().__init__()
-        self.net,self.how,self.options = net,how,options
-        loaded = {t:p.model().to(comp.device).requires_grad_(False) for t,p in teachers.items()}
-        self.teachers = [*loaded.items()] # a list: neither trained nor saved with the student
-        self.channels = {t:own_channels(p, train) for t,p in teachers.items()}
-        self.labels = torch.tensor(train.labels, device=comp.device)
+@dataclass(frozen=True, eq=False)
+class LiveTeachers:
+    "F2's loss, its teachers asked about the view that the student is shown"
+    teachers: dict # name -> `Predictor`
+    channels: dict # name -> indices of its channels among the student's
+    regulation: Regulation
+    options: dict # of the regulation
+    labels: np.ndarray # [N], -1 off L
+    def on(self, device): return Asked(self, device)
+
+class Asked:
+    "`LiveTeachers` on a device: a function of (logits, `Batch`)"
+    def __init__(self, of:LiveTeachers, device):
+        self.of = of
+        self.teachers = {t:p.model().to(device).requires_grad_(False) for t,p in of.teachers.items()}
+        self.labels = torch.tensor(of.labels, device=device)
+    def seen(self, t, x): return x[:,self.of.channels[t]].contiguous(memory_format=torch.channels_last)
     @torch.no_grad()
     def said(self, x): # teacher -> logits [B,K]
-        return {t:m(x[:,self.channels[t]].contiguous(memory_format=torch.channels_last)).float() for t,
-            m in self.teachers}
-    def forward(self, batch):
-        with batch.comp.autocast():
-            logits = self.net(batch.x).float()
-            said = self.said(batch.x)
+        return {t:m(self.seen(t, x)).float() for t,m in self.teachers.items()}
+    def __call__(self, logits, batch):
+        with batch.comp.autocast(): said = self.said(batch.x)
         labels = self.labels[batch.rows]
         y = {t:soft_labels(z) for t,z in said.items()}
         teach(y, labels)
-        return regulate(logits, Opinions(said, labels, batch.progress), y, self.how, self.options)
+        return regulate(logits, Opinions(said, labels, batch.progress), y, self.of.regulation, self.of.options)
 
 # %% ../../nbs/23_fusion.ipynb #47470eff
-@stage('F2-live')
-def train_live(teachers:dict, # name -> `Predictor`
-               arch:Architecture, train:Scenes, rows, cfg:TrainConfig, how:Regulation, options:dict,
-               seed:int, comp:Compute, monitor, monitor_every:int, *, work=None) -> Predictor:
-    "f_T, taught in every step by what the teachers say of the view that it is shown"
-    stats = channel_stats(train)
-    batches = Batches(train, stats, comp)
-    m = new_model(arch.name, len(train.classes), n_channels(train), seed, 'F2')
-    def watch(): return monitor(predict_logits(m, batches, rows))
-    step = LiveStudent(m, teachers, train, how, options, comp)
-    history = fit(step, Epochs(batches, rows, cfg), (seed, 'F2'), work, watch, monitor_every, desc='F2 live')
-    return trained(m, arch.name, train, stats, history)
-
 @method('live teachers')
 def live_teachers(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
     "The teachers judge the view that f_T is shown, not the image as it stands"
     asked = teachers(task, cfg, store, comp)
     watched = monitored(opinions_of(asked, task.train, store, comp), task, cfg)
-    arch = Architecture(cfg.target_arch)
+    channels = {t:own_channels(p, task.train) for t,p in asked.items()}
     how = REGULATIONS[cfg.regulation]
-    return store(train_live, asked, arch, task.train, target_rows(task, cfg), cfg.target, how,
-                 dict(cfg.regulation_options), task.seed, comp, **watched)
+    loss = LiveTeachers(asked, channels, how, dict(cfg.regulation_options), task.train.labels)
+    return store(train_network, 'F2-live', Architecture(cfg.target_arch), task.train, target_rows(task, cfg), loss,
+                 cfg.target, (task.seed, 'F2'), comp, **watched)
 
 # %% ../../nbs/23_fusion.ipynb #5b17cc78
 def _branched(task, cfg):
@@ -174,27 +167,13 @@ def two_branches(task, cfg, store, comp):
     return train_target(teachers(task, cfg, store, comp), task, _branched(task, cfg), store, comp)
 
 # %% ../../nbs/23_fusion.ipynb #689f5750
-@stage('F2-{kind.__name__}')
-def train_branches(kind:type, # of the step: a `Student` of `Branches` and a loss
-                   options:dict, # of the step
-                   arch:Architecture, train:Scenes, rows, loss:RegulatedLoss, cfg:TrainConfig,
-                   seed:int, comp:Compute, monitor, monitor_every:int, *, work=None) -> Predictor:
-    "A network of branches, trained by a step of its own"
-    stats = channel_stats(train)
-    batches = Batches(train, stats, comp)
-    m = new_model(arch.name, len(train.classes), n_channels(train), seed, 'F2')
-    step = kind(m.to(comp.device, memory_format=torch.channels_last), loss.on(comp.device), **options)
-    def watch(): return monitor(predict_logits(m, batches, rows))
-    data = Epochs(batches, rows, cfg)
-    history = fit(step, data, (seed, 'F2'), work, watch, monitor_every, desc=f'F2 {kind.__name__}')
-    return trained(m, arch.name, train, stats, history)
-
 def branched(kind:type, task:Task, cfg:Config, store:Store, comp:Compute, **options) -> Predictor: # of the step
     "f_T with branches, taught by eq. (3) and a step of its own"
     plain = _branched(task, cfg)
     said = opinions_of(teachers(task, cfg, store, comp), task.train, store, comp)
-    return store(train_branches, kind, options, Architecture(plain.target_arch), task.train, target_rows(task, cfg),
-                 regulated(said, task, plain), cfg.target, task.seed, comp, **monitored(said, task, cfg))
+    return store(train_network, f'F2-{kind.__name__}', Architecture(plain.target_arch), task.train,
+                 target_rows(task, cfg), regulated(said, task, plain), cfg.target, (task.seed, 'F2'), comp, kind=kind,
+                 options=options, **monitored(said, task, cfg))
 
 # %% ../../nbs/23_fusion.ipynb #8ffe9a5e
 def own_logits(m:Branches, features:dict # modality -> [B,F]
