@@ -31,7 +31,7 @@ from .folders import scene_folder
 from .irm import REGULATIONS, SOURCE, RegulatedLoss
 from .models import new_model
 from .scenes import OPT, SAR, PairedScenes, Scenes
-from .train import Epochs, Student, TrainConfig, _round, fit
+from .train import Epochs, Student, TrainConfig, fit
 from .transfer import Config, n_channels
 
 # %% ../nbs/73_limits.ipynb #2e4ed3d0
@@ -182,9 +182,10 @@ PAPER = dict(pairs=13_000, epochs=200)
 def epochs_begun(): # gives {training: [when each epoch began]}
     "Within, note when the epochs of any training begin"
     begun = {}
+    as_it_is = train._round
     def epoch(step, optimizer, data, i, seed, bar, *args):
         begun.setdefault(bar.desc, []).append(time.perf_counter())
-        return _round(step, optimizer, data, i, seed, bar, *args)
+        return as_it_is(step, optimizer, data, i, seed, bar, *args)
     with mock.patch.object(train, '_round', epoch): yield begun
 
 def paper_minutes(n, comp, batch=64) -> float:
