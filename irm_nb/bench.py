@@ -470,6 +470,7 @@ def machine(comp=None) -> dict:
     comp = comp or compute()
     here = dict(device=comp.device, name=comp.name(), precision=comp.precision)
     here |= dict(threads=torch.get_num_threads(), cores=cores(), cpu=cpu_name(), system=platform.system())
+    here |= dict(others=round(others_busy(1), 1))
     return here | dict(torch=torch.__version__, torchvision=torchvision.__version__, python=platform.python_version())
 
 # %% ../nbs/70_bench.ipynb #05832764
@@ -485,7 +486,9 @@ def bench_table(rows, # of `bench`
                 where # of `machine`
                ) -> str: # Markdown that also reads well in a terminal
     "The benchmark as a table"
-    words = where['device'], where['precision'], f'{where["threads"]} threads', where['cpu'], f'torch {where["torch"]}'
+    words = [where['device'], where['precision'], f'{where["threads"]} threads', where['cpu']]
+    words.append(f'torch {where["torch"]}')
+    words.append(f'others keep {where["others"]} of {where["cores"]} cores busy')
     head = _row('row', 'ratio', 'quartiles', 'goal', 'what over what')
     line = '|--------|-------:|---------------|--------|----------------|'
     return '\n'.join([' · '.join(words), '', head, line, *(_table_row(r, where['device']) for r in rows)])

@@ -37,7 +37,7 @@ from pathlib import Path
 DEFAULT_ROWS = ('Finetune (Opt only)','SL','KDHN','without IRM','Ours','sample level','CloudWise')
 COMMANDS = dict(
     train='irm_nb.experiments', grid='irm_nb.experiments', predict='irm_nb.explain', map='irm_nb.mapping',
-    describe='irm_nb.describe', store='irm_nb.store', bench='irm_nb.bench') # and what each imports
+    describe='irm_nb.describe', store='irm_nb.store', bench='irm_nb.limits') # and what each imports
 GRID_NAMES = ('demo','standin','paper','content','budgets','repeats','choices','reliable')
 
 ABOUT = '''Optical knowledge carried to cloudy optical-SAR pairs.
