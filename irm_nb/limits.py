@@ -199,7 +199,7 @@ def paper_minutes(n, comp, batch=64) -> float:
 # %% ../nbs/73_limits.ipynb #61805b40
 @bench_row('paper', 'reported', gpu='≤ 5')
 def paper_row(quick):
-    "Minutes of the paper's F1 and F2 (13,000 pairs, 200 epochs, batch 64), extrapolated from an epoch (CPU: of a few steps)"
+    "Minutes of the paper's F1 and F2 (13,000 pairs, 200 epochs, batch 64), from an epoch on a GPU, from steps on a CPU"
     comp = compute()
     if quick: return [paper_minutes(8, comp, batch=4)]
     n = PAPER['pairs'] if comp.family == 'cuda' else 256
