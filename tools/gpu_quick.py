@@ -3,7 +3,7 @@ import runpy
 from dataclasses import fields, replace
 from pathlib import Path
 
-from irm_nb import transfer, world
+from irm_nb import transfer
 from irm_nb.train import TrainConfig
 
 runpy.run_path(str(Path(transfer.__file__).resolve().parent.parent/'tests'/'small_net.py'))
@@ -13,6 +13,3 @@ def _short(cfg):
     return replace(cfg, tau=0., **once, **{f'{role}_arch': 'small' for role in transfer.ROLES})
 
 transfer.PRESETS.update({k: _short(v) for k,v in transfer.PRESETS.items()})
-_painted = world.target
-def _few(n, *args, **kw): return _painted(min(n, 400), *args, **kw)
-world.target = _few
