@@ -173,7 +173,8 @@ def bare_epoch(student, data, every=4) -> float: # seconds
     comp = data.comp
     todo = epoch_rows(data.rows, torch.Generator().manual_seed(0), data.cfg.batch)
     optimizer = data.cfg.new_optimizer([p for p in m.parameters() if p.requires_grad])
-    ready = [(data.batches(r), torch.zeros(len(r), dtype=torch.int64, device=comp.device)) for r in todo[::every]]
+    def labels(r): return torch.zeros(len(r), dtype=torch.int64, device=comp.device)
+    ready = [(data.views.batches(r), labels(r)) for r in todo[::every]]
     with recorded(Student(m, None), comp) as nets:
         for _ in range(RECORD_AT if nets else 1): step(m, optimizer, *ready[0], comp, nets)
         spent = sum(seconds(partial(step, m, optimizer, x, y, comp, nets)) for x,y in ready)
