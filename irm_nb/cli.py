@@ -37,7 +37,7 @@ from pathlib import Path
 DEFAULT_ROWS = ('Finetune (Opt only)','SL','KDHN','without IRM','Ours','sample level','CloudWise')
 COMMANDS = dict(
     train='irm_nb.experiments', grid='irm_nb.experiments', predict='irm_nb.explain', map='irm_nb.mapping',
-    describe='irm_nb.describe', store='irm_nb.store', bench='irm_nb.bench') # and what each imports
+    describe='irm_nb.describe', store='irm_nb.store', bench='irm_nb.limits') # and what each imports
 GRID_NAMES = ('demo','standin','paper','content','budgets','repeats','choices','reliable')
 
 ABOUT = '''Optical knowledge carried to cloudy optical-SAR pairs.
@@ -319,7 +319,7 @@ def _store_options(p):
     p.add_argument('--yes', action='store_true', help='remove what was chosen')
 
 # %% ../nbs/71_cli.ipynb #de7b1956
-BENCH = '''Ratios of two times measured in alternation, with quartiles. Leave the machine alone meanwhile.'''
+BENCH = '''Ratios of two things measured side by side, with quartiles. Leave the machine alone meanwhile.'''
 
 def _bench_options(p):
     p.add_argument('--rows', nargs='+', metavar='ROW', help='which (default: all)')
@@ -815,6 +815,7 @@ def _list_or_remove(args, kept, narrowed): # exit code: 1 where --verify found d
 def bench(args):
     "`irm_run bench`"
     from irm_nb import bench as b
+    importlib.import_module('irm_nb.limits') # the rest of its rows
     if args.install: b.install_comparator()
     rows = b.bench(args.rows, args.quick)
     where = b.machine()

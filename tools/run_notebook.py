@@ -4,6 +4,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ.setdefault('JUPYTER_PREFER_ENV_PATH', '1') # this environment's kernel, not one of the same name elsewhere
+for k,v in (('GOMP_SPINCOUNT', '3000'), ('KMP_BLOCKTIME', '1')): os.environ.setdefault(k, v) # as irm_nb, for kernels that load torch first
 os.environ.pop('MPLBACKEND', None) # the kernel draws inline; with a backend from outside there would be no figures
 VIEW = 'application/vnd.jupyter.widget-view+json'
 CLEAR = '\r\x1b[K' # back to the start of the line, which is emptied
