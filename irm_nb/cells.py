@@ -94,9 +94,10 @@ def _sides(c:Cell): # training and test side
     pairs = _clouded(c.target, c.samples, c.cloud_scenario)
     kind,_,file = c.split.partition(':')
     if kind == 'list': return split_list(pairs, as_path(file))
-    train,test = (1, 1) if made_on_the_spot('target', c.target) else (20, 5)
+    least = (1, 1) if made_on_the_spot('target', c.target) else (20, 5)
+    train,test = (said or usual for said,usual in zip((c.min_train, c.min_test), least))
     known = pairs.labels >= 0
-    train,test = pairs.subset(known).split(kind, seed=c.seed, min_train=c.min_train or train, min_test=c.min_test or test)
+    train,test = pairs.subset(known).split(kind, seed=c.seed, min_train=train, min_test=test)
     return (train if known.all() else _with_unlabelled(pairs, test, kind)),test
 
 def _with_unlabelled(pairs, test, kind): # the training side
@@ -104,6 +105,7 @@ def _with_unlabelled(pairs, test, kind): # the training side
     if kind == 'groups': out |= np.isin(pairs.groups, test.groups)
     return pairs.subset(~out)
 
+# %% ../nbs/51_cells.ipynb #87587a5b
 def uncovered(train, # pairs under composed clouds
               L): # indices of the labelled
     "The same pairs, the labelled ones without their clouds"

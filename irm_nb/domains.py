@@ -198,6 +198,28 @@ def _world_target(samples, bands:optical_bands=('R','G','B'), height:bool=False)
 def _scenes9(folder=None):
     return _pairs(folder or in_data_home('scenes9_s1s2'), None, pols='VH', groups=r'^(\d+)_r')
 
+@target('sen12ms_cloud')
+def _sen12ms_cloud(folder, size:int=64, per_class:int=1622):
+    return datasets.sen12ms_cloud(folder, size, per_class, clouds=None, progress=False)
+
+@target('hunan_cloud')
+def _hunan_cloud(folder, size:int=64): return datasets.hunan_cloud(folder, size=size, progress=False)
+
+@target('pairs')
+def _pairs(folder, size:int=64, opt:str='opt', sar:str='sar', pols:polarisations=None, groups:scene_pattern=None,
+           opt_units:str=None, sar_units:str=None, offset:float=None, bands:optical_bands=('R','G','B'),
+           more:further_modalities=None):
+    names = dict(opt=opt, sar=sar, size=size, pols=pols, groups=groups, bands=bands, more=more)
+    how = dict(names, opt_units=opt_units, sar_units=sar_units, offset=offset, progress=False)
+    first = as_path(folder)/opt
+    flat = first.is_dir() and not any(f.is_dir() for f in first.iterdir() if not f.name.startswith('.'))
+    return _unlabelled(as_path(folder).absolute(), how) if flat else folders.paired_folder(folder, **how)
+
+def _unlabelled(folder, how): # opt/NAME, sar/NAME
+    s = folders.paired_folder(folder.parent, classes=[folder.name], **how)
+    return replace(s, labels=np.full(len(s), -1), ids=[i.removeprefix(f'{folder.name}/') for i in s.ids])
+
+# %% ../nbs/50_domains.ipynb #39be388f
 def _crops(folder, scene): # of 64×64 pixels, unlabelled
     files = (str(folder/f'{scene}_{k}.tif') for k in ('S1_VH','S2_RGB'))
     s = region(*files, name=scene, pols='VH', sar_units='stretch8', block=0, progress=False)
@@ -219,27 +241,6 @@ def _pool9():
     labels = np.concatenate([known.labels, np.full(new.sum(), -1)])
     groups = [*known.groups, *(i.split('_')[0] for i in ids[new])]
     return Scenes(modalities, labels, known.classes, [*known.ids, *ids[new]], groups=groups)
-
-@target('sen12ms_cloud')
-def _sen12ms_cloud(folder, size:int=64, per_class:int=1622):
-    return datasets.sen12ms_cloud(folder, size, per_class, clouds=None, progress=False)
-
-@target('hunan_cloud')
-def _hunan_cloud(folder, size:int=64): return datasets.hunan_cloud(folder, size=size, progress=False)
-
-@target('pairs')
-def _pairs(folder, size:int=64, opt:str='opt', sar:str='sar', pols:polarisations=None, groups:scene_pattern=None,
-           opt_units:str=None, sar_units:str=None, offset:float=None, bands:optical_bands=('R','G','B'),
-           more:further_modalities=None):
-    names = dict(opt=opt, sar=sar, size=size, pols=pols, groups=groups, bands=bands, more=more)
-    how = dict(names, opt_units=opt_units, sar_units=sar_units, offset=offset, progress=False)
-    first = as_path(folder)/opt
-    flat = first.is_dir() and not any(f.is_dir() for f in first.iterdir() if not f.name.startswith('.'))
-    return _unlabelled(as_path(folder).absolute(), how) if flat else folders.paired_folder(folder, **how)
-
-def _unlabelled(folder, how): # opt/NAME, sar/NAME
-    s = folders.paired_folder(folder.parent, classes=[folder.name], **how)
-    return replace(s, labels=np.full(len(s), -1), ids=[i.removeprefix(f'{folder.name}/') for i in s.ids])
 
 # %% ../nbs/50_domains.ipynb #146f9d8f
 def _option(name, kind, text):

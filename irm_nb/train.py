@@ -16,6 +16,7 @@ from types import GeneratorType
 
 import numpy as np
 import torch
+from fastcore.basics import patch
 from torch import nn
 from tqdm.auto import tqdm
 
@@ -225,22 +226,27 @@ class Recorded:
         self.busy = True
         return replay(x)
     def eager(self, x, *args, **kw): return type(self.net).forward(self.net, x, *args, **kw)
-    def record(self, x): # -> callable, or None
-        "Capture one shape; statistics and random numbers stay as they were"
-        kept = [b.clone() for b in self.net.buffers()]
-        state = torch.cuda.get_rng_state(self.comp.device)
-        del self.net.forward
-        try:
-            with torch.autocast('cuda', torch.bfloat16, self.comp.precision == 'bf16', cache_enabled=False):
-                torch.cuda.make_graphed_callables(self.net, (x.detach().clone(memory_format=torch.preserve_format),))
-            return self.net.forward
-        except RuntimeError as e:
-            warnings.warn(f'not recorded, runs as it is: {e}'.split('\n')[0], stacklevel=2)
-        finally:
-            self.net.forward = self
-            torch.cuda.set_rng_state(state, self.comp.device)
-            for b,v in zip(self.net.buffers(), kept): b.copy_(v)
 
+# %% ../nbs/11_train.ipynb #ebed6e0b
+@patch
+def record(self:Recorded, x): # -> callable, or None
+    "Capture one shape; statistics and random numbers stay as they were"
+    kept = [b.clone() for b in self.net.buffers()]
+    state = torch.cuda.get_rng_state(self.comp.device)
+    shown = x.detach().clone(memory_format=torch.preserve_format)
+    del self.net.forward
+    try:
+        with torch.autocast('cuda', torch.bfloat16, self.comp.precision == 'bf16', cache_enabled=False):
+            torch.cuda.make_graphed_callables(self.net, (shown,))
+        return self.net.forward
+    except RuntimeError as e:
+        warnings.warn(f'not recorded, runs as it is: {e}'.split('\n')[0], stacklevel=2)
+    finally:
+        self.net.forward = self
+        torch.cuda.set_rng_state(state, self.comp.device)
+        for b,v in zip(self.net.buffers(), kept): b.copy_(v)
+
+# %% ../nbs/11_train.ipynb #8ad7b3d1
 @contextmanager
 def recorded(step:nn.Module, # one with `alone`: the networks that it shows one batch in each step
              comp:Compute): # -> `Recorded`s

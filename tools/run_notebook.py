@@ -65,6 +65,12 @@ class Progress:
 def _dead(o): # progress bars and controls, without their kernel; a widget that brought a picture leaves that
     return o.get('data', {}).pop(VIEW, None) is not None and set(o.data) <= {'text/plain'}
 
+def _for_a_gpu(cells): # those of them that can't run here
+    flagged = [c for c in cells if re.search(r'^#\| *cuda *$', c.source, re.M)]
+    if not flagged: return []
+    import torch
+    return [] if torch.cuda.is_available() else flagged
+
 def execute(path, # notebook
             timeout): # seconds a single cell may take
     "Run a notebook in its own folder -> (the notebook as far as it came, None or what stopped it)"
@@ -76,6 +82,8 @@ def execute(path, # notebook
     for c in code:
         c.outputs = []
         c.execution_count = None
+    left_out = _for_a_gpu(code)
+    for c in left_out: c.metadata.tags = [*c.metadata.get('tags', []), 'skip-execution']
     show = Progress(Path(path).name, sum(bool(c.source.strip()) for c in code))
     home = {'metadata': {'path': str(Path(path).resolve().parent)}}
     client = NotebookClient(nb, timeout=timeout, startup_timeout=180, kernel_name='python3', store_widget_state=False,
@@ -88,6 +96,9 @@ def execute(path, # notebook
     except DeadKernelError:
         why = 'The kernel died, most often for want of memory. Close other programs, or run a smaller job.'
     nb.metadata.pop('widgets', None)
+    for c in left_out:
+        c.metadata.tags.remove('skip-execution')
+        if not c.metadata.tags: del c.metadata['tags']
     for c in code: c.outputs = [o for o in c.outputs if not _dead(o)]
     if why:
         if not sys.stderr.isatty(): why = _ansi.sub('', why)

@@ -15,7 +15,6 @@ from functools import partial
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from ..batches import *
 from ..core import *
