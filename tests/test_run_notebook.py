@@ -97,3 +97,12 @@ def test_arguments(run, notebook):
     nb = notebook('1')
     assert 'choose --out FILE or --inplace' in run(nb).stderr
     assert 'no such notebook' in run(nb.parent/'absent.ipynb', '--inplace').stderr
+
+def test_a_cell_for_a_gpu_waits_for_one(notebook, tmp_path, monkeypatch):
+    nb = notebook('#| cuda\nprint("on the GPU")', 'print("anywhere")')
+    def said(here):
+        monkeypatch.setattr('torch.cuda.is_available', lambda: here)
+        got,why = run_notebook.execute(nb, 60)
+        assert why is None and not any('tags' in c.metadata for c in got.cells)
+        return [len(c.outputs) for c in got.cells if c.cell_type == 'code']
+    assert said(True) == [1,1] and said(False) == [0,1]
