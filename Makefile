@@ -15,7 +15,7 @@ export IRM_NB_DATA := $(abspath $(IRM_NB_DATA))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-all test test-slow lab bench notebooks pictures sync clean
+.PHONY: help demo demo-all test test-slow lab bench notebooks outputs pictures sync clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -59,6 +59,12 @@ bench: $(STAMP) ## the benchmark's ratios, measured on this machine
 notebooks: $(STAMP) ## execute the library's notebooks in place, on the embedded world alone, and keep their outputs
 	@export IRM_NB_STORE=$$(mktemp -d); trap 'rm -rf "$$IRM_NB_STORE"' EXIT; unset IRM_NB_DATA; \
 	$(BIN)/python tools/run_notebook.py --inplace $(ROOMS) && $(BIN)/nbdev_clean
+
+# On the embedded world alone, as `notebooks`. What needs data of its own or hours says by which version it was made, and is left.
+outputs: $(STAMP) ## the notebooks whose outputs are older than their code, executed again in place
+	@old=$$($(BIN)/python tools/check.py --old); [ -n "$$old" ] || { echo "every output is that of the code that is there"; exit 0; }; \
+	export IRM_NB_STORE=$$(mktemp -d); trap 'rm -rf "$$IRM_NB_STORE"' EXIT; unset IRM_NB_DATA; \
+	$(BIN)/python tools/run_notebook.py --inplace $$old && $(BIN)/nbdev_clean
 
 pictures: $(STAMP) ## the widgets in a browser, for nbs/images: needs Chromium
 	@unset IRM_NB_DATA; IRM_NB_PICTURES=1 $(BIN)/python -m pytest -q tests/test_browser.py
