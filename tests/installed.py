@@ -27,7 +27,7 @@ def main():
     home = Path(irm_nb.__file__).resolve().parent
     assert Path(sys.prefix).resolve() in home.parents, f'{home} is not installed in {sys.prefix}'
     m = metadata('irm_nb')
-    assert m['Version'] == irm_nb.__version__ and m['License-Expression'] == 'Apache-2.0', dict(m)
+    assert m['Version'] == irm_nb.__version__ and m['License-Expression'] == 'Apache-2.0', m['Version']
     import pkgutil, importlib
     names = [n.name for n in pkgutil.walk_packages(irm_nb.__path__, 'irm_nb.')]
     for n in names: importlib.import_module(n)

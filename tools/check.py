@@ -150,6 +150,28 @@ def style(root=ROOT):
     done = subprocess.run([sys.executable, '-m', 'ruff', 'check', '--quiet', '--no-cache', '--output-format', 'concise', 'nbs', 'irm_nb', 'tools', 'tests'], cwd=root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     return [l for l in done.stdout.splitlines() if l.strip()] if done.returncode else []
 
+# Links
+
+def _anchors(nb): # headings as Jupyter links to them, and what has a name of its own
+    text = '\n'.join(''.join(c['source']) for c in nb['cells'] if c['cell_type'] == 'markdown')
+    return {h.strip().replace(' ', '-') for h in re.findall(r'^#+\s+(.+)$', text, re.M)} | {*re.findall(r'\bid="(.+?)"', text)}
+
+def links(root=ROOT):
+    "Links between notebooks, and from them to other files, lead somewhere"
+    bad = []
+    read = {p.resolve(): json.loads(p.read_text(encoding='utf-8')) for p in notebooks(root)}
+    for p,nb in read.items():
+        for cell in nb['cells']:
+            if cell['cell_type'] != 'markdown': continue
+            text = re.sub(r'```.*?```|`[^`\n]+`', '', ''.join(cell['source']), flags=re.S)
+            for url in re.findall(r'\]\(<?([^)\s>]+)', text):
+                path,_,anchor = url.partition('#')
+                if re.match(r'[a-zA-Z][\w+.-]*:', url): continue
+                there = (p.parent/path).resolve() if path else p
+                lost = not there.exists() or anchor and there in read and anchor not in _anchors(read[there])
+                if lost: bad.append(f'{p.relative_to(Path(root).resolve()).as_posix()} links to {url}, which is not there. Mend the link.')
+    return bad
+
 # Outputs and the code that made them
 
 def ages(root=ROOT): # -> {notebook: what changed since its outputs were made, or None where no run is recorded}, {notebook: version}
@@ -175,7 +197,7 @@ def outputs(root=ROOT):
         elif changed: bad.append(f'{name} has outputs older than {", ".join(changed)}. {do}')
     return bad
 
-CHECKS = {f.__name__: f for f in (in_step, environment, readme, widgets, size, paths, cells, style)}
+CHECKS = {f.__name__: f for f in (in_step, environment, readme, widgets, size, paths, cells, links, style)}
 MORE = {'outputs': outputs} # asked for by name: an edit of the library makes many outputs old at once
 
 def main():
