@@ -48,9 +48,11 @@ def _score(row):
     known = [v is not None and not math.isnan(v) for v in ends]
     lo,hi = ends if all(known) else (None, None)
     if all(known) and not -1 <= lo <= hi <= 2:
-        raise OptionError('scores', f'an interval from {lo} to {hi}', 'two shares, the lower first', 'Divide percents by 100.')
+        raise OptionError('scores', f'an interval from {lo} to {hi}', 'two shares, the lower first',
+                          'Divide percents by 100.')
     if all(known): lo,hi = (min(1., max(0., float(v))) for v in (lo, hi))
-    return dict(cover=str(row['cover']), n=check_whole('n', row['n'], 1), OA=check_share('OA', row['OA']), OA_lo=lo, OA_hi=hi)
+    oa = check_share('OA', row['OA'])
+    return dict(cover=str(row['cover']), n=check_whole('n', row['n'], 1), OA=oa, OA_lo=lo, OA_hi=hi)
 
 # %% ../nbs/02_cards.ipynb #210f2518
 def _plain(text): # one line, safe in a table
@@ -76,9 +78,9 @@ def _limits(note, card):
     if 'synthetic' in card.get('data', ''):
         yield 'It learnt a synthetic world. What it says of the Earth means nothing.'
     yield f'Every patch is given one of its {len(note["classes"])} classes, whatever lies there.'
-    yield 'Other bands, units, patch sizes or orders of classes are refused when it is asked; do not convert around that.'
+    yield 'Other bands, units, patch sizes or orders of classes are refused; do not convert around that.'
     yield 'Other regions, seasons, clouds and processing levels than those it was tested on: test it there first.'
-    if 'temperature' in about: yield f'Its confidences are rates only when logits are divided by {about["temperature"]:.3g}.'
+    if t := about.get('temperature'): yield f'Its confidences are rates only when logits are divided by {t:.3g}.'
     else: yield 'Its confidences are not calibrated: do not read them as rates of being right.'
     yield 'Single patches on which something depends for people: it gives no answer that should stand alone.'
 
@@ -88,7 +90,8 @@ def card_text(note) -> str: # Markdown
     size = ' × '.join(map(str, note['size'])) + ' pixels' if note['size'] else 'not known'
     facts = {
         'network': note['arch'], 'patch': size, 'data': card.get('data') or 'not said when it was saved',
-        'fingerprint of its training set': about.get('trained_on', 'not known'), 'digest of its weights': note['weights'],
+        'fingerprint of its training set': about.get('trained_on', 'not known'),
+        'digest of its weights': note['weights'],
         'irm_nb': about.get('irm_nb', 'not known'), 'rounds of training': len(note['history'])}
     def items(lines): return [f'- {l}' for l in lines]
     return '\n'.join([

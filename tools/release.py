@@ -19,6 +19,8 @@ def problems(root=ROOT, tag=None):
     bad,want = [],version(root)
     cited = re.search(r'^version: (\S+)', Path(root, 'CITATION.cff').read_text(encoding='utf-8'), re.M)
     if not cited or cited[1] != want: bad.append(f'CITATION.cff says {cited and cited[1]}, settings.ini {want}. Write {want} there.')
+    shown = re.search(r'version = \{(.+?)\}', Path(root, 'README.md').read_text(encoding='utf-8'))
+    if not shown or shown[1] != want: bad.append(f'README.md cites version {shown and shown[1]}, settings.ini says {want}. Write it in nbs/index.ipynb and run: make sync')
     if not notes(root, want): bad.append(f'CHANGELOG.md has no section {want}, the version of settings.ini. Write what is in it.')
     if tag and tag != want: bad.append(f'The tag says {tag}, settings.ini {want}. Tag the commit whose version it is.')
     if tag and notes(root, 'Unreleased'): bad.append('CHANGELOG.md has a section Unreleased. Name it by the version that is released.')
