@@ -15,7 +15,7 @@ export IRM_NB_DATA := $(abspath $(IRM_NB_DATA))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-all test test-slow lab bench notebooks pictures sync clean
+.PHONY: help demo demo-all test test-slow lab bench notebooks outputs docs pictures sync clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -60,6 +60,16 @@ notebooks: $(STAMP) ## execute the library's notebooks in place, on the embedded
 	@export IRM_NB_STORE=$$(mktemp -d); trap 'rm -rf "$$IRM_NB_STORE"' EXIT; unset IRM_NB_DATA; \
 	$(BIN)/python tools/run_notebook.py --inplace $(ROOMS) && $(BIN)/nbdev_clean
 
+# On the embedded world alone, as `notebooks`. What needs data of its own or hours says by which version it was made, and is left.
+outputs: $(STAMP) ## the notebooks whose outputs are older than their code, executed again in place
+	@old=$$($(BIN)/python tools/check.py --old); [ -n "$$old" ] || { echo "every output is that of the code that is there"; exit 0; }; \
+	export IRM_NB_STORE=$$(mktemp -d); trap 'rm -rf "$$IRM_NB_STORE"' EXIT; unset IRM_NB_DATA; \
+	$(BIN)/python tools/run_notebook.py --inplace $$old && $(BIN)/nbdev_clean
+
+docs: $(STAMP) ## the notebooks as a site with search, in _docs; nothing is executed
+	@uv=$$(command -v uv || echo $(BIN)/uv); $$uv pip install --quiet --python $(BIN)/python -e '.[docs]'
+	@$(BIN)/python tools/make_docs.py
+
 pictures: $(STAMP) ## the widgets in a browser, for nbs/images: needs Chromium
 	@unset IRM_NB_DATA; IRM_NB_PICTURES=1 $(BIN)/python -m pytest -q tests/test_browser.py
 
@@ -67,4 +77,4 @@ sync: $(STAMP) ## after an edit: export the library, clean the notebooks, make R
 	@$(BIN)/nbdev_export && $(BIN)/nbdev_clean && $(BIN)/python tools/make_readme.py && $(BIN)/python tools/check.py environment --write
 
 clean: ## remove what the other targets left (not $(VENV), not the store of results)
-	@rm -rf demo bench artefacts build dist .pytest_cache .ruff_cache .hypothesis; find nbs irm_nb tools tests -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
+	@rm -rf demo bench artefacts _docs build dist .pytest_cache .ruff_cache .hypothesis; find nbs irm_nb tools tests -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['STOPPED', 'DEFAULT_ROWS', 'COMMANDS', 'GRID_NAMES', 'ABOUT', 'TRAIN', 'EXAMPLES', 'DATA', 'OUT', 'CELL_OPTIONS',
-           'GRID', 'GRID_EXAMPLES', 'PREDICT', 'PREDICT_EXAMPLES', 'DESCRIBE', 'MAP', 'MAP_EXAMPLES', 'STORE',
+           'GRID', 'GRID_EXAMPLES', 'PREDICT', 'PREDICT_EXAMPLES', 'DESCRIBE', 'ZOO', 'MAP', 'MAP_EXAMPLES', 'STORE',
            'STORE_EXAMPLES', 'BENCH', 'MEASURES', 'SYNTHETIC', 'versions', 'parser', 'main', 'choose_rows',
            'choose_seeds', 'choose_cells', 'grid_table', 'train', 'grid', 'answers_for', 'predict', 'map_scene',
-           'describe', 'choose_entries', 'entries_table', 'store', 'bench']
+           'describe', 'zoo', 'choose_entries', 'entries_table', 'store', 'bench']
 
 # %% ../nbs/71_cli.ipynb #0f7d18dd
 import os, signal, sys
@@ -37,7 +37,7 @@ from pathlib import Path
 DEFAULT_ROWS = ('Finetune (Opt only)','SL','KDHN','without IRM','Ours','sample level','CloudWise')
 COMMANDS = dict(
     train='irm_nb.experiments', grid='irm_nb.experiments', predict='irm_nb.explain', map='irm_nb.mapping',
-    describe='irm_nb.describe', store='irm_nb.store', bench='irm_nb.limits') # and what each imports
+    describe='irm_nb.describe', zoo='irm_nb.cards', store='irm_nb.store', bench='irm_nb.limits') # and what each imports
 GRID_NAMES = ('demo','standin','paper','content','budgets','repeats','choices','reliable')
 
 ABOUT = '''Optical knowledge carried to cloudy optical-SAR pairs.
@@ -47,6 +47,7 @@ ABOUT = '''Optical knowledge carried to cloudy optical-SAR pairs.
   irm_run predict --help     what a trained network says of new pairs
   irm_run map --help         a map of a whole scene, with what not to believe
   irm_run describe --help    what a raster most likely is
+  irm_run zoo --help         the trained networks in a folder, by their cards
   irm_run store --help       what trainings left behind: list it, check it, make room
   irm_run bench --help       how fast it is, as ratios measured side by side'''
 
@@ -224,6 +225,13 @@ def _predict_options(p):
 
 DESCRIBE = '''Say what rasters most likely are, and why: kind, bands, units, range, place, fill.'''
 
+ZOO = '''List the trained networks in a folder, by what their cards say: what each sees, its classes, how good it is.
+
+The whole page lies beside its weights, in card.md.'''
+
+def _zoo_options(p):
+    p.add_argument('folder', type=_path, metavar='FOLDER', help='a folder of saved networks, or one of them')
+
 def _describe_options(p):
     p.add_argument('files', type=_path, nargs='+', metavar='FILE', help='PNG, JPEG, TIFF or JPEG 2000')
     p.add_argument('--json', action='store_true', help='print JSON: a list with an object for each file')
@@ -369,6 +377,7 @@ def parser() -> argparse.ArgumentParser:
     add('predict', 'ask a trained network about new pairs', PREDICT, _predict_options, PREDICT_EXAMPLES, DATA)
     add('map', 'map a scene with a trained network', MAP, _map_options, MAP_EXAMPLES)
     add('describe', 'say what rasters are', DESCRIBE, _describe_options)
+    add('zoo', 'list trained networks', ZOO, _zoo_options)
     add('store', 'what is kept, and how to make room', STORE, _store_options, STORE_EXAMPLES)
     add('bench', 'measure the benchmark', BENCH, _bench_options)
     return p
@@ -715,6 +724,17 @@ def describe(args): # -> exit code
 def _as_json(d): # a dictionary that JSON can hold: nan is null
     text = json.dumps(asdict(d) | dict(what=d.what), default=lambda x: x.item() if hasattr(x, 'item') else str(x))
     return json.loads(text, parse_constant=lambda _: None)
+
+# %% ../nbs/71_cli.ipynb #8383a559
+def zoo(args): # -> exit code
+    "`irm_run zoo`"
+    from irm_nb import cards
+    found = cards.zoo(args.folder)
+    for e in found:
+        if e['wrong']: _last_words(f'irm_run zoo: {_one_line(e["name"])}: {_one_line(e["wrong"])}', 2)
+    good = [e for e in found if e['note']]
+    print(cards.zoo_table(found) if good else f'{args.folder}: no saved networks')
+    return 0 if len(good) == len(found) else 2
 
 # %% ../nbs/71_cli.ipynb #23760070
 def _open_store(path):

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FULL', 'STANDIN', 'SWEPT', 'VARIANTS', 'SGD', 'ONE_AT_A_TIME', 'RELIABLE', 'GRIDS', 'no_room', 'attempt',
            'keep_result', 'read_record', 'read_records', 'results', 'check_table', 'open_results', 'answers',
-           'answers_problem', 'product', 'done', 'to_run', 'run', 'cell_bar', 'save_networks', 'short_name',
-           'local_client', 'remote_client', 'grid']
+           'answers_problem', 'product', 'done', 'to_run', 'run', 'cell_bar', 'scores_by_cover', 'save_networks',
+           'short_name', 'local_client', 'remote_client', 'grid']
 
 # %% ../nbs/52_experiments.ipynb #1ceaf391
 import csv, errno, itertools, json, logging, os, re, signal, sys, threading, time, traceback, warnings, zipfile, zlib
@@ -23,6 +23,7 @@ from .cells import *
 from .core import *
 from .domains import *
 from .methods.all import METHODS
+from .metrics import cluster_bootstrap, cover_masks
 from .store import Store
 
 # %% ../nbs/52_experiments.ipynb #dfce2158
@@ -259,6 +260,28 @@ def cell_bar(total, done):
     return tqdm(total=total, initial=done, unit='cell', **how)
 
 # %% ../nbs/52_experiments.ipynb #b1056403
+def scores_by_cover(a, # of `answers`
+                    **boot # n_boot, level, seed of the bootstrap
+                   ) -> list: # for `Predictor.save`
+    "How often the answers of a cell are right, on all test pairs and by their cover"
+    right = (a.predicted == a.label).to_numpy(float)
+    masks = dict(all=np.ones(len(a), bool))
+    if a.cover.notna().all(): masks |= cover_masks(a.cover.to_numpy())
+    rows = []
+    for k,inside in masks.items():
+        if not inside.any(): continue
+        row = dict(cover=k, n=int(inside.sum()), OA=float(right[inside].mean()))
+        if a.group[inside].nunique() > 1:
+            e = cluster_bootstrap(right[inside], a.group.to_numpy()[inside], **boot)
+            row |= dict(OA_lo=e.lo, OA_hi=e.hi)
+        rows.append(row)
+    return rows
+
+def _data_words(c): # of a cell
+    synthetic = [r for r in ('source','target') if made_on_the_spot(r, getattr(c, r))]
+    return str(c) + f' ({" and ".join(synthetic)} synthetic)'*bool(synthetic)
+
+# %% ../nbs/52_experiments.ipynb #a7f13067
 def save_networks(cells, out, # folder of `run`
                   folder, # gets a folder for each finished cell, for `Predictor.load`
                   store=None) -> list: # folders
@@ -270,7 +293,8 @@ def save_networks(cells, out, # folder of `run`
         r = found.get(c.key)
         if not done(out, r, c): continue
         p = c.network(store, Compute(r['device'], r['precision']))
-        saved.append(p.save(as_path(folder)/f'{short_name(c.method)}-{c.seed}-{c.key[:8]}'))
+        scores = scores_by_cover(answers(out, c.key))
+        saved.append(p.save(as_path(folder)/f'{short_name(c.method)}-{c.seed}-{c.key[:8]}', _data_words(c), scores))
     return saved
 
 def short_name(text) -> str: # 'finetune-opt-only' for 'Finetune (Opt only)'

@@ -21,6 +21,7 @@ from fastcore.basics import patch
 
 from . import __version__
 from .batches import *
+from .cards import CARD, NOTE, card_scores, card_text, note_digest
 from .core import *
 from .distill import *
 from .irm import *
@@ -215,20 +216,23 @@ def calibrated(self:Predictor, temperature) -> Predictor: # of `fit_temperature`
     return replace(self, about=self.about | dict(temperature=check_real('temperature', temperature, above=0)))
 
 # %% ../nbs/14_transfer.ipynb #cfdaf6ba
-_FILES = 'predictor.json','weights.safetensors'
-
-def _digest_of(about): return digest(json.loads(json.dumps(about)))
+_FILES = NOTE,'weights.safetensors',CARD
 
 @patch
-def save(self:Predictor, path): # folder; replaced when a predictor is there
+def save(self:Predictor, path, # folder; replaced when a predictor is there
+         data='', # for its card: what it was trained and tested on
+         scores=() # and how good it was there, as `cards.card_scores` reads them
+        ):
     "Write the predictor atomically"
     check_finite(self.state, repr(self.arch))
     about = {k:getattr(self, k) for k in ('arch','classes','stats','history','size','about')}
     about['inputs'] = [[k, asdict(i)] for k,i in self.inputs.items()]
+    if data or len(scores): about['card'] = dict(data=str(data), scores=card_scores(scores))
     with atomic_folder(path, ours=_FILES) as tmp:
         save_tensors(tmp/'weights.safetensors', self.state)
         about['weights'] = file_digest(tmp/'weights.safetensors')
-        write_json(tmp/'predictor.json', dict(about, digest=_digest_of(about)))
+        write_json(tmp/NOTE, dict(about, digest=note_digest(about)))
+        (tmp/CARD).write_text(card_text(about), encoding='utf-8')
     return as_path(path)
 
 # %% ../nbs/14_transfer.ipynb #50b8ffe8
@@ -236,7 +240,7 @@ def save(self:Predictor, path): # folder; replaced when a predictor is there
 def load(cls:Predictor, path) -> Predictor: # folder written by `save`
     "Read a saved predictor; `WeightsError` where anything in it doesn't fit"
     path = as_path(path)
-    note,file = (path/f for f in _FILES)
+    note,file = (path/f for f in _FILES[:2])
     if not note.is_file():
         raise WeightsError(path, 'no predictor.json', 'a folder written by Predictor.save', 'Check the path.')
     try: p,weights = _read_note(cls, json.loads(note.read_text(encoding='utf-8')))
@@ -254,8 +258,9 @@ def load(cls:Predictor, path) -> Predictor: # folder written by `save`
 # %% ../nbs/14_transfer.ipynb #d9297d4d
 def _read_note(cls, d):
     "(predictor without weights, digest of their file)"
-    if d.pop('digest') != _digest_of(d): raise ValueError('content that does not match its digest')
+    if d.pop('digest') != note_digest(d): raise ValueError('content that does not match its digest')
     weights = d.pop('weights')
+    d.pop('card', None)
     if not isinstance(d['classes'], list) or not isinstance(d['history'], list):
         raise ValueError('no lists of classes and history')
     d['inputs'] = {k:Input(**i) for k,i in d['inputs']}

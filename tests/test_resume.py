@@ -34,6 +34,6 @@ def test_killed_and_resumed(tmp_path):
         _,said = p.communicate(timeout=300)
         assert p.returncode == 0, said
     saved,again = (sorted(d.glob('networks/*/*')) for d in (whole, broken))
-    assert [f.name for f in saved] == ['predictor.json','weights.safetensors']
+    assert [f.name for f in saved] == ['card.md','predictor.json','weights.safetensors']
     for a,b in zip(saved, again, strict=True): assert a.read_bytes() == b.read_bytes(), a
     assert not any((broken/'store'/'work').iterdir())

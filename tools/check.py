@@ -4,7 +4,7 @@ from pathlib import Path
 from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).parent))
-import make_readme, run_notebook
+import make_readme, outputs as made, run_notebook
 
 ROOT = Path(__file__).resolve().parent.parent
 CONDA_NAMES = {'torch': 'pytorch'} # where conda-forge's name differs from PyPI's
@@ -150,18 +150,72 @@ def style(root=ROOT):
     done = subprocess.run([sys.executable, '-m', 'ruff', 'check', '--quiet', '--no-cache', '--output-format', 'concise', 'nbs', 'irm_nb', 'tools', 'tests'], cwd=root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     return [l for l in done.stdout.splitlines() if l.strip()] if done.returncode else []
 
-CHECKS = {f.__name__: f for f in (in_step, environment, readme, widgets, size, paths, cells, style)}
+# Links
+
+def _anchors(nb): # headings as Jupyter links to them, and what has a name of its own
+    text = '\n'.join(''.join(c['source']) for c in nb['cells'] if c['cell_type'] == 'markdown')
+    return {h.strip().replace(' ', '-') for h in re.findall(r'^#+\s+(.+)$', text, re.M)} | {*re.findall(r'\bid="(.+?)"', text)}
+
+def links(root=ROOT):
+    "Links between notebooks, and from them to other files, lead somewhere"
+    bad = []
+    read = {p.resolve(): json.loads(p.read_text(encoding='utf-8')) for p in notebooks(root)}
+    for p,nb in read.items():
+        for cell in nb['cells']:
+            if cell['cell_type'] != 'markdown': continue
+            text = re.sub(r'```.*?```|`[^`\n]+`', '', ''.join(cell['source']), flags=re.S)
+            for url in re.findall(r'\]\(<?([^)\s>]+)', text):
+                path,_,anchor = url.partition('#')
+                if re.match(r'[a-zA-Z][\w+.-]*:', url): continue
+                there = (p.parent/path).resolve() if path else p
+                lost = not there.exists() or anchor and there in read and anchor not in _anchors(read[there])
+                if lost: bad.append(f'{p.relative_to(Path(root).resolve()).as_posix()} links to {url}, which is not there. Mend the link.')
+    return bad
+
+# Outputs and the code that made them
+
+def ages(root=ROOT): # -> {notebook: what changed since its outputs were made, or None where no run is recorded}, {notebook: version}
+    "How the outputs of notebooks stand to the code that is there; apart from them those that say whose they are"
+    library = made.Library(root)
+    there,stated = {},{}
+    for p in notebooks(root):
+        nb = json.loads(p.read_text(encoding='utf-8'))
+        name = p.relative_to(root).as_posix()
+        if not any(c.get('outputs') for c in nb['cells']): continue
+        if version := made.stated_version(nb): stated[name] = version
+        if not version or made.STAMP in nb['metadata']: there[name] = made.older(library, nb)
+    return there,stated
+
+def outputs(root=ROOT):
+    "No output is older than the cells and the definitions that it depends on"
+    there,stated = ages(root)
+    bad = [f'{n} says that its outputs are those of version {v}, and was executed since. Remove the sentence.'
+           for n,v in stated.items() if n in there]
+    for name,changed in there.items():
+        do = f'Run: make outputs, or python tools/run_notebook.py --inplace {name}'
+        if changed is None: bad.append(f'{name} does not say by which code its outputs were made. {do}')
+        elif changed: bad.append(f'{name} has outputs older than {", ".join(changed)}. {do}')
+    return bad
+
+CHECKS = {f.__name__: f for f in (in_step, environment, readme, widgets, size, paths, cells, links, style)}
+MORE = {'outputs': outputs} # asked for by name: an edit of the library makes many outputs old at once
 
 def main():
-    ap = argparse.ArgumentParser(description=__doc__, epilog='\n'.join(f'{n:12} {f.__doc__}' for n,f in CHECKS.items()), formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument('checks', nargs='*', metavar='check', choices=[*CHECKS, []], help=f'one or more of {", ".join(CHECKS)}; all by default')
+    ap = argparse.ArgumentParser(description=__doc__, epilog='\n'.join(f'{n:12} {f.__doc__}' for n,f in (CHECKS | MORE).items()), formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument('checks', nargs='*', metavar='check', choices=[*CHECKS, *MORE, []], help=f'one or more of {", ".join(CHECKS)}, all by default; {", ".join(MORE)}')
     ap.add_argument('--write', action='store_true', help='write environment.yml first')
+    ap.add_argument('--old', action='store_true', help='print the notebooks that `make outputs` executes again, and check nothing')
     args,failed = ap.parse_args(),0
+    if args.old:
+        print('\n'.join(n for n,changed in ages()[0].items() if changed != []))
+        return 0
     if args.write: (ROOT/'environment.yml').write_text(conda_environment(), encoding='utf-8')
     for name in args.checks or CHECKS:
         t = time.perf_counter()
-        bad = CHECKS[name]()
-        print(f'{"FAIL" if bad else "ok":5}{name:12} {time.perf_counter()-t:5.1f} s   {CHECKS[name].__doc__}')
+        f = (CHECKS | MORE)[name]
+        bad = f()
+        print(f'{"FAIL" if bad else "ok":5}{name:12} {time.perf_counter()-t:5.1f} s   {f.__doc__}')
+        if name == 'outputs': print(*(f'  those of version {v}, as it says: {n}' for n,v in ages()[1].items()), sep='\n')
         for b in bad: print(f'  - {b}')
         failed += bool(bad)
     return 1 if failed else 0

@@ -1,8 +1,9 @@
 """Execute notebooks from top to bottom: live progress, the failing cell on failure, a report in HTML on request."""
-import argparse, contextlib, os, re, shutil, sys, threading, time
+import argparse, contextlib, json, os, re, shutil, sys, threading, time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+import outputs
 os.environ.setdefault('JUPYTER_PREFER_ENV_PATH', '1') # this environment's kernel, not one of the same name elsewhere
 for k,v in (('GOMP_SPINCOUNT', '3000'), ('KMP_BLOCKTIME', '1')): os.environ.setdefault(k, v) # as irm_nb, for kernels that load torch first
 os.environ.pop('MPLBACKEND', None) # the kernel draws inline; with a backend from outside there would be no figures
@@ -107,6 +108,13 @@ def execute(path, # notebook
     show.end('stopped' if why else 'done')
     return nb,why
 
+def stamp(path): # notebook, about to be executed
+    "What its outputs will be made by; None outside of a tree, or where another tree's library is imported"
+    import irm_nb
+    root = outputs.home(path)
+    if root is None or Path(irm_nb.__file__).resolve().parent != root/outputs.PACKAGE: return None
+    return outputs.as_text(outputs.made_by(outputs.Library(root), json.loads(Path(path).read_text(encoding='utf-8'))))
+
 def to_html(nb, title):
     "One self-contained page: figures inside, hidden cells and directives left out"
     from copy import deepcopy
@@ -138,7 +146,10 @@ def main(argv=None):
             with contextlib.ExitStack() as places: # found unwritable before the work, not after
                 out = places.enter_context(atomic_file(a.out or path))
                 html = places.enter_context(atomic_file(a.html)) if a.html else None
+                made_by = stamp(path) # of the code as it is now: an edit while it runs is seen
                 nb,why = execute(path, a.timeout)
+                nb.metadata.pop(outputs.STAMP, None)
+                if made_by: nb.metadata[outputs.STAMP] = made_by
                 if why and a.inplace: raise Failed(why)
                 nbformat.write(nb, out)
                 title = next((m[1] for c in nb.cells if (m := re.match(r'#\s+(.+)', c.source))), path.stem)
