@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NEVER', 'encoders_of', 'with_head', 'says_features', 'Ground', 'look', 'Label', 'Labels', 'fit_head', 'cross_fit',
-           'heat_of', 'worth_labelling', 'Sitting', 'Draft', 'squares_of', 'tune_and_look', 'Errand', 'Verdict',
+           'heat_of', 'worth_labelling', 'Sitting', 'Draft', 'squares_of', 'tune_and_look', 'Done', 'Errand', 'Verdict',
            'by_clicks', 'hits_of', 'framed', 'frames_of', 'sitting_figure', 'square_html', 'areas_html', 'Labeller']
 
 # %% ../nbs/72_labelling.ipynb #ef64d43f
@@ -18,7 +18,7 @@ import ipywidgets as W
 import numpy as np
 import torch
 from fastcore.basics import patch
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 
 from .advice import next_labels
 from .core import *
@@ -442,6 +442,11 @@ def tune_and_look(start:Predictor, # encoders with a head
               start=start)
     return look(encoders=p, store=store, progress=False, **how)
 
+class Done(Store):
+    "A store that computes nothing: another process did, and the kernel would stand still for minutes"
+    def _build(self, c):
+        raise StoreError(c.name, 'no result under its key', 'what the process that tuned left there', 'Tune again.')
+
 def _errand(): # what the other process does; its orders come from `Errand`, in a file that has no name
     if hasattr(os, 'nice'): os.nice(10)
     files,orders = pickle.load(sys.stdin.buffer) # noqa: S301
@@ -470,15 +475,19 @@ class Errand:
         if self.running: self.process.kill()
         self.process.wait()
         atexit.unregister(self.stop)
-    def result(self) -> Ground:
-        "What it found; waits for it"
-        if self.process.wait():
-            self.said.seek(0)
-            last = self.said.read().decode(errors='replace').strip().splitlines()
-            raise StoreError('tuning', last[-1] if last else f'exit code {self.process.returncode}',
-                             'a process that ends well', 'Go on labelling with the encoders as they are.')
-        atexit.unregister(self.stop)
-        return tune_and_look(*self.orders)
+
+# %% ../nbs/72_labelling.ipynb #d33a3815
+@patch
+def result(self:Errand) -> Ground:
+    "What it found; waits for it"
+    if self.process.wait():
+        self.said.seek(0)
+        last = self.said.read().decode(errors='replace').strip().splitlines()
+        raise StoreError('tuning', last[-1] if last else f'exit code {self.process.returncode}',
+                         'a process that ends well', 'Go on labelling with the encoders as they are.')
+    atexit.unregister(self.stop)
+    *orders,store = self.orders
+    return tune_and_look(*orders, Done(store.path))
 
 # %% ../nbs/72_labelling.ipynb #92534b59
 @dataclass(frozen=True)
@@ -638,7 +647,7 @@ def square_html(s:Sitting, at) -> str: # (row, column)
     cover = s.ground.cover[s.row(at)]
     if not np.isnan(cover): words.append(f'{cover:.0%} under cloud')
     said = [] if s.head is None else soft_labels(s.answers[s.row(at)]).numpy()
-    best = np.argsort(said)[::-1][:3] if len(said) else []
+    best = np.argsort(said)[-3:][::-1] if len(said) else []
     guess = ', '.join(f'{s.labels.classes[k]} {said[k]:.2f}' for k in best)
     if guess: words.append(f'the map says {guess}')
     return (f'<div class="irm-square"><b>{escape("; ".join(words))}</b>'
@@ -656,7 +665,7 @@ def areas_html(m:Map) -> str:
 # %% ../nbs/72_labelling.ipynb #bda66020
 class Labeller(MapViewer):
     "Label a region by click, and see its map"
-    def __init__(self, s:Sitting, width=620): # pixels on the page
+    def __init__(self, s:Sitting, width=480): # pixels on the page
         self.sitting = s
         self.lock = threading.RLock()
         self.passed = set()
@@ -731,11 +740,18 @@ def renew(self:Labeller, at=None): # the square to show; None: the first proposa
     self.map = s.draft(self.step)
     if list(self.band.options) != list(self.map.names): self.band.options = list(self.map.names)
     names = [b.description for b in self.classes.children]
-    if names != s.labels.classes:
-        self.classes.children = [Button(c, f'the square is {c}', lambda c=c: self.label(c)) for c in s.labels.classes]
+    if names != s.labels.classes: # colours are given in order, and stay
+        self.classes.children = [self.class_button(c) for c in s.labels.classes]
     self.table.value = areas_html(self.map)
     self.go_on(at=at)
     self.seconds['redraw'] = time.perf_counter() - start
+
+@patch
+def class_button(self:Labeller, name):
+    "A button in the colour of its class, paler"
+    out = Button(name, f'the square is {name}', lambda: self.label(name))
+    out.style.button_color = to_hex(np.array(to_rgb(class_colours(self.sitting.labels.classes)[name]))*.5 + .5)
+    return out
 
 @patch
 def go_on(self:Labeller, change=None, at=None):

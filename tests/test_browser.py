@@ -254,7 +254,16 @@ def test_labels_ten_places(lab, lab_root, chromium):
         expect(page.get_by_text(re.compile('^9 labels, '))).to_be_visible()
         settled(page)
         assert areas.text_content() == tables[-2]
-        page.get_by_role('button', name='tune', exact=True).click()
+        tune = page.get_by_role('button', name='tune', exact=True)
+        tune.click()
         expect(page.get_by_text('Tuning needs more labels')).to_be_visible()
+        page.get_by_label('propose squares under cloud').check() # there are 36 in all
+        settled(page)
+        for k in range(9, 18): # a third of them is held out
+            page.get_by_role('button', name=names[k % 3], exact=True).click()
+            expect(page.get_by_text(re.compile(f'^{k + 1} labels, '))).to_be_visible()
+        tune.click()
+        expect(page.get_by_text('Encoders are tuned on')).to_be_visible()
+        expect(page.get_by_text('labels held out right')).to_be_visible(timeout=300_000) # the news comes by itself
         assert page.evaluate('window.kernelErrors') == []
     finally: page.close()
