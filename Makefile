@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 MIN    := $(shell sed -n 's/^min_python *= *//p' settings.ini)
 ROOMS   = $(sort $(wildcard nbs/[0-9]*.ipynb)) nbs/index.ipynb
 SLOW    = $(sort $(shell grep -rlE '"\#\| *slow' nbs --include='*.ipynb'))
-DEMOS   = 01_transfer 03_audit modality_imbalance cloud_content inspect_samples map_a_scene
+DEMOS   = 01_transfer 03_audit modality_imbalance cloud_content inspect_samples map_a_scene label_a_region
 
 # A relative IRM_NB_DATA is meant from here; notebooks run in folders of their own.
 ifdef IRM_NB_DATA

@@ -106,11 +106,16 @@ def tile_of(job:Job, i, j) -> tuple: # rows, end of rows, columns, end of column
 def _one_of(places, n): # [r,c] -> float32 [r,c,n], zeros for -1
     return (places[...,None] == np.arange(n)).astype(np.float32)
 
-def _sums(job, said, box): # weighted sums over a tile: {what: [n,h,w]}
+def _every(step, a, c): # of a tile that begins at row a, column c: the pixels whose place is a multiple of the step
+    return slice(-a % step, None, step),slice(-c % step, None, step)
+
+def _sums(job, said, box, step): # weighted sums over a tile: {what: [n,h,w]}
     "Everything that is blended, in one product"
     a,b,c,d = box
+    some = _every(step, a, c)
     rows,down = overlaps(job.cuts.rows, job.size, a, b)
     cols,across = overlaps(job.cuts.cols, job.size, c, d)
+    down,across = (w[:,at] for w,at in zip((down, across), some))
     z,who,cover,decided = (said[k][rows,cols] for k in ('logits','who','cover','decided'))
     heat = np.array([p.temperature for p in job.networks.values()], np.float32)[who] # of nobody, anything
     p = soft_labels(torch.from_numpy(z/heat[...,None]).flatten(0,1)).view(z.shape).numpy()
@@ -145,14 +150,16 @@ def _clouded(job, s): # bool [h,w]: the class came from sensors that clouds hide
 
 # %% ../nbs/68_mapping.ipynb #5723ccdf
 def paint(job:Job, said, # of `answers_of`
-          rules:Rules, block) -> dict: # (row, column) of a block -> band -> [h,w]
+          rules:Rules, block, # (row, column) of a block
+          step=1 # every so many pixels of the scene in both directions; what is left out is not computed
+         ) -> dict: # band -> [h,w]
     "The bands of a tile: shares with nan, numbers with -1 where there is nothing"
     box = tile_of(job, *block)
-    s = _sums(job, said, box)
+    s = _sums(job, said, box, step)
     weight = s['there'][0]
     there = weight > 0
     hole = said['holes'].get('{},{}'.format(*block))
-    if hole: there &= known_pixels(hole)[:box[1] - box[0], :box[3] - box[2]]
+    if hole: there &= known_pixels(hole)[:box[1] - box[0], :box[3] - box[2]][_every(step, box[0], box[2])]
     weight = np.where(there, weight, np.float32(np.nan))
     best,at = _largest(s['p'])
     cloud = _ratio(s['cloud'][0], s['known'][0])

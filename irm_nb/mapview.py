@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SHADES', 'round_length', 'scale_bar', 'map_figure', 'numbers_rgb', 'categories_of', 'backdrop', 'patch_at',
-           'legend_html', 'MapViewer']
+           'legend_html', 'step_of', 'MapViewer']
 
 # %% ../nbs/69_mapview.ipynb #c865b54f
 import math
@@ -168,14 +168,25 @@ def _marked(picture, at, step): # a cross at a pixel of the grid
     return out
 
 # %% ../nbs/69_mapview.ipynb #5b774e63
+def step_of(grid, most=1024): # pixels of a picture's longer side
+    "Every so many pixels, for a picture of a map on a page"
+    return max(1, -(-max(grid.height, grid.width)//most))
+
+# %% ../nbs/69_mapview.ipynb #8ec1dc89
 class MapViewer(Live):
     "A map over its scene, and what networks say of the places that are clicked"
     def __init__(self, m:Map, scene:Scene, networks=None, # name -> `Predictor`; None shows no patches
                  width=620): # pixels on the page
-        self.map,self.networks = m,dict(networks or {})
-        self.laid = lay(scene)
-        self.step = max(1, -(-max(m.grid.height, m.grid.width)//1024))
-        self.behind = backdrop(self.laid, self.step)
+        self.networks = dict(networks or {})
+        self.lay_over(m, lay(scene), width)
+        self.box = W.VBox([W.HBox([self.opacity, self.band, self.at]), self.page, self.said, self.patch])
+        self.listen()
+        self.ask()
+    def lay_over(self, m, laid, width):
+        "The map, the picture behind it, and the controls that every such view has"
+        self.map,self.laid = m,laid
+        self.step = step_of(m.grid)
+        self.behind = backdrop(laid, self.step)
         self.width = width
         self.mark = f'irm-map-{id(self):x}'
         self.opacity = slider('opacity', 0., 1., .6, .05)
@@ -183,11 +194,9 @@ class MapViewer(Live):
         self.at = W.Text(value=f'{m.grid.height//2} {m.grid.width//2}', description='row, column')
         self.at.add_class(self.mark)
         self.page,self.patch,self.said = W.HTML(),W.HTML(),W.Label()
-        self.box = W.VBox([W.HBox([self.opacity, self.band, self.at]), self.page, self.said, self.patch])
+    def listen(self):
         watch((self.opacity, self.band), self.show)
         watch([self.at], self.ask)
-        self.show()
-        self.ask()
     def static(self): return map_figure(self.map)
     @property
     def place(self): # (row, column); None where something else was typed
@@ -197,15 +206,20 @@ class MapViewer(Live):
 
 # %% ../nbs/69_mapview.ipynb #ee4067d8
 @patch
-def show(self:MapViewer, change=None):
-    "Draw the map as the controls say"
+def picture(self:MapViewer) -> np.ndarray: # float32 [h,w,3]
+    "The map over its scene, with a cross at the place"
     a = self.opacity.value
     over = numbers_rgb(self.map, self.band.value, self.step)
-    picture = a*over + (1 - a)*self.behind
-    if self.place: picture = _marked(picture, self.place, self.step)
+    seen = a*over + (1 - a)*self.behind
+    return _marked(seen, self.place, self.step) if self.place else seen
+
+@patch
+def show(self:MapViewer, change=None):
+    "Draw the map as the controls say"
     n,words = scale_bar(self.map.grid)
     bar = f'width:{n/self.map.grid.width*self.width:.0f}px;border-bottom:3px solid;font-size:11px;text-align:center'
-    image = img(picture, 'map', self.width).replace('<img ', f'<img onclick="{_click(self.mark, self.map.grid)}" ')
+    click = _click(self.mark, self.map.grid)
+    image = img(self.picture(), 'map', self.width).replace('<img ', f'<img onclick="{click}" ')
     self.page.value = (f'<div class="irm-map">{image}<div style="display:flex;gap:20px;margin:3px 0 6px">'
                        f'<div style="{bar}">{words}</div><div style="font-size:11px">north is up</div></div>'
                        f'{legend_html(self.map, self.band.value)}</div>')

@@ -211,3 +211,59 @@ def test_map_viewer(lab, chromium):
         ARTEFACTS.mkdir(exist_ok=True)
         page.screenshot(path=ARTEFACTS/'mapview.png')
     finally: page.close()
+
+def cut_after(path, words):
+    "The copy of a notebook, up to and with the cell that holds some words"
+    nb = json.loads(path.read_text(encoding='utf-8'))
+    last = [k for k,c in enumerate(nb['cells']) if words in ''.join(c['source'])]
+    assert len(last) == 1, words
+    nb['cells'] = nb['cells'][:last[0] + 1]
+    path.write_text(json.dumps(nb), encoding='utf-8')
+
+@pytest.mark.skipif(bool(PICTURES), reason='only pictures are wanted')
+def test_labels_ten_places(lab, lab_root, chromium):
+    "Ten places of an unlabelled region, the first by a click on the map; the map follows, and an undo takes the last one back"
+    from playwright.sync_api import expect
+    expect.set_options(timeout=60_000)
+    path = lab_root/'nbs'/'analysis'/'label_a_region.ipynb'
+    cut_after(path, 'by_hand = Labeller(')
+    made_small(path, {'n = 14 #':'n = 6 #', 'world.target(900, seed=5)':'world.target(200, seed=5)', 'TrainConfig(epochs=20':'TrainConfig(epochs=1'})
+    page,_ = opened(chromium, lab, 'analysis/label_a_region.ipynb')
+    try:
+        page.evaluate(LISTEN)
+        square,areas = page.locator('.irm-square b').first,page.locator('.irm-areas')
+        image = page.locator('.irm-map img').first
+        image.scroll_into_view_if_needed()
+        box = image.bounding_box()
+        image.click(position=dict(x=box['width']*2.5/6, y=box['height']*4.5/6))
+        expect(square).to_contain_text('square 4, 2')
+        names = 'Water','Residential','Barren'
+        pictures,tables = [image.get_attribute('src')],[]
+        for k in range(10):
+            page.get_by_role('button', name=names[k % 3], exact=True).click()
+            expect(page.get_by_text(re.compile(f'^{k + 1} labels, '))).to_be_visible()
+            settled(page)
+            pictures.append(image.get_attribute('src'))
+            if k: tables.append(areas.text_content()) # one class makes no map
+        assert len(set(pictures)) == 11 and len(set(tables)) > 3
+        assert page.evaluate(EXECUTE, "assert len(by_hand.sitting.labels) == 10; assert next(iter(by_hand.sitting.labels.given)) == (4, 2); "
+                                      "assert len(set(by_hand.map.read('class').ravel())) > 1") == 'ok'
+        ARTEFACTS.mkdir(exist_ok=True)
+        page.screenshot(path=ARTEFACTS/'labeller.png')
+        page.get_by_role('button', name='undo', exact=True).click()
+        expect(page.get_by_text(re.compile('^9 labels, '))).to_be_visible()
+        settled(page)
+        assert areas.text_content() == tables[-2]
+        tune = page.get_by_role('button', name='tune', exact=True)
+        tune.click()
+        expect(page.get_by_text('Tuning needs more labels')).to_be_visible()
+        page.get_by_label('propose squares under cloud').check() # there are 36 in all
+        settled(page)
+        for k in range(9, 18): # a third of them is held out
+            page.get_by_role('button', name=names[k % 3], exact=True).click()
+            expect(page.get_by_text(re.compile(f'^{k + 1} labels, '))).to_be_visible()
+        tune.click()
+        expect(page.get_by_text('Encoders are tuned on')).to_be_visible()
+        expect(page.get_by_text('labels held out right')).to_be_visible(timeout=300_000) # the news comes by itself
+        assert page.evaluate('window.kernelErrors') == []
+    finally: page.close()
