@@ -7,7 +7,7 @@ from conftest import ROOT, SMALL_NETS, command, environment
 
 TINY = ['train', *SMALL_NETS, *'epochs=1 tau=0.1 --samples 120 --per-class 1 --methods ours'.split()]
 TINY += '--target world?bands=RGBN&height=true --device cpu --precision float32'.split()
-COMMANDS = 'train','grid','predict','map','describe','store','bench'
+COMMANDS = 'train','grid','predict','map','describe','zoo','store','bench'
 linux = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
 
 def irm_run(*args, **env):
