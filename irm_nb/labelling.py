@@ -650,7 +650,7 @@ def square_html(s:Sitting, at) -> str: # (row, column)
     best = np.argsort(said)[-3:][::-1] if len(said) else []
     guess = ', '.join(f'{s.labels.classes[k]} {said[k]:.2f}' for k in best)
     if guess: words.append(f'the map says {guess}')
-    return (f'<div class="irm-square"><b>{escape("; ".join(words))}</b>'
+    return (f'<div class="irm-square" style="max-width:320px"><b>{escape("; ".join(words))}</b>'
             f'<div style="display:flex;flex-wrap:wrap;gap:6px">{seen}</div></div>')
 
 def areas_html(m:Map) -> str:
