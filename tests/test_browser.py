@@ -94,6 +94,12 @@ def made_small(path, changes):
         hit[0]['source'] = ''.join(hit[0]['source']).replace(old, new)
     path.write_text(json.dumps(nb), encoding='utf-8')
 
+SMALL = ', '.join(f"{role}_arch='small'" for role in ('source','auxiliary','target'))
+
+def with_small_net(line):
+    "An import of a notebook, and the network of the other tests after it"
+    return {line: f"{line}\nimport sys; sys.path.insert(0, {str(ROOT/'tests')!r}); import small_net"}
+
 def opened(chromium, lab, notebook, height=1000):
     "A notebook of the lab, run from top to bottom -> the page, and what its code cells came to"
     page = chromium.new_page(viewport=dict(width=1280, height=height))
@@ -109,7 +115,8 @@ def opened(chromium, lab, notebook, height=1000):
 def test_main_notebook_runs(lab, lab_root, chromium):
     "*Run all* on the main notebook, on a few images and for an epoch a network, so that what is tested is the page and not the training"
     path = lab_root/'nbs'/'analysis'/'01_transfer.ipynb'
-    made_small(path, {"replace(PRESETS['demo'], adapt=replace(PRESETS['demo'].adapt, epochs=15))": "replace(PRESETS['demo'], tau=0., **{k:replace(PRESETS['demo'].head, epochs=1) for k in ('pretrain','head','adapt','auxiliary','target')})",
+    made_small(path, {"replace(PRESETS['demo'], adapt=replace(PRESETS['demo'].adapt, epochs=15))": f"replace(PRESETS['demo'], tau=0., {SMALL}, **{{k:replace(PRESETS['demo'].head, epochs=1) for k in ('pretrain','head','adapt','auxiliary','target')}})",
+                      **with_small_net('from irm_nb.transfer import PRESETS, evaluate, teachers, tidy'),
                       'world.source(480, seed=0)': 'world.source(42, seed=0)', 'world.target(1200, seed=0)': 'world.target(160, seed=0)', 'per_class=20': 'per_class=2'})
     pictures = sum(any('image/' in k for o in c.get('outputs', []) for k in o.get('data', {})) for c in json.loads(path.read_text(encoding='utf-8'))['cells'])
     page,cells = opened(chromium, lab, 'analysis/01_transfer.ipynb')
@@ -124,7 +131,8 @@ def test_inspector_answers(lab, lab_root, chromium):
     from playwright.sync_api import expect
     folder = lab_root/'nbs'/'analysis'
     small = {'n_source = 240': 'n_source = 48', 'n_target = 480': 'n_target = 120', 'labels = 15': 'labels = 2',
-             'epochs = 25': 'epochs = 1', 'tau=0.3': 'tau=0.'}
+             'epochs = 25': 'epochs = 1', 'tau=0.3': f'tau=0., {SMALL}',
+             **with_small_net('from irm_nb.transfer import PRESETS, evaluate, teachers')}
     if not PICTURES: made_small(folder/'inspect_samples.ipynb', small)
     expect.set_options(timeout=30_000)
     page,_ = opened(chromium, lab, 'analysis/inspect_samples.ipynb')
