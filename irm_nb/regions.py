@@ -158,9 +158,9 @@ def _note(path):
     return state if isinstance(state, dict) else {}
 
 def _own_files(folder):
-    "Names of the files that a job leaves in a folder: the usual ones, and those that its note lists"
+    "Names of the files that a job leaves in a folder, its note first: the usual ones, and those that the note lists"
     sizes = _note(folder/'region.json').get('sizes')
-    return {*_FILES, *(sizes if isinstance(sizes, dict) else ())}
+    return tuple(dict.fromkeys([*_FILES, *(sizes if isinstance(sizes, dict) else ())]))
 
 def _job_files(folder):
     "Those of the files in a folder that are a job's"
@@ -373,7 +373,7 @@ def _kept(out, key, overwrite):
     note = out/'region.json'
     if _note(note).get('key') == key and (out/'meta.json').is_file(): return _opened(out)
     if not note.is_file(): bad('something that is no region', 'a new folder')
-    _check_free(out, tuple(_own_files(out)))
+    _check_free(out, _own_files(out))
     if not overwrite:
         bad('pairs cut from other files or with other arguments', 'a new folder, or the same job',
             'Choose another place, or pass overwrite=True.')
@@ -416,7 +416,7 @@ def _clear(work):
 def _into_place(work, out):
     "Make the finished work the result; one that is replaced goes once its successor is on the disk"
     _sync(work)
-    if out.exists(): _check_free(out, tuple(_own_files(out)))
+    if out.exists(): _check_free(out, _own_files(out))
     _exchanged(work, out)
     (out/'lock').unlink(missing_ok=True) # up to here it says that the work is a job's
     _sync_folder(out.parent)
