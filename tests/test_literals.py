@@ -26,6 +26,7 @@ OTHER_MEANING = { # module -> {literal: how often}
     'comparisons': {'both':1}, # two axes of a plot
     'plots': {'both':2}, # two quantities
     'methods.fusion': {'both':1}, # in the names of seeds, since version 0.1
+    'cards': {'[:3]':1}, # the columns that a row of scores must have
     'raster': {'[:3]':1}, # the colours of a palette, without its opacity
 }
 NOT_YET = { # the same, of rooms that are still to be cleaned: a number here only falls
