@@ -23,7 +23,7 @@ from .cells import *
 from .core import *
 from .domains import *
 from .methods.all import METHODS
-from .metrics import cluster_bootstrap, cover_masks
+from .metrics import cover_masks, mean_by
 from .store import Store
 
 # %% ../nbs/52_experiments.ipynb #dfce2158
@@ -261,21 +261,13 @@ def cell_bar(total, done):
 
 # %% ../nbs/52_experiments.ipynb #b1056403
 def scores_by_cover(a, # of `answers`
-                    **boot # n_boot, level, seed of the bootstrap
+                    n_boot=4000 # draws
                    ) -> list: # for `Predictor.save`
     "How often the answers of a cell are right, on all test pairs and by their cover"
     right = (a.predicted == a.label).to_numpy(float)
-    masks = dict(all=np.ones(len(a), bool))
-    if a.cover.notna().all(): masks |= cover_masks(a.cover.to_numpy())
-    rows = []
-    for k,inside in masks.items():
-        if not inside.any(): continue
-        row = dict(cover=k, n=int(inside.sum()), OA=float(right[inside].mean()))
-        if a.group[inside].nunique() > 1:
-            e = cluster_bootstrap(right[inside], a.group.to_numpy()[inside], **boot)
-            row |= dict(OA_lo=e.lo, OA_hi=e.hi)
-        rows.append(row)
-    return rows
+    masks = cover_masks(a.cover.to_numpy()) if a.cover.notna().all() else None
+    t = mean_by(right, masks, a.group.to_numpy(), n_boot)
+    return t[t.n > 0].rename(columns=dict(part='cover', mean='OA', lo='OA_lo', hi='OA_hi')).to_dict('records')
 
 def _data_words(c): # of a cell
     synthetic = [r for r in ('source','target') if made_on_the_spot(r, getattr(c, r))]

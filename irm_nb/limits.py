@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PAIRS', 'PAPER', 'flops_of', 'product', 'arithmetic_row', 'step_ms', 'step_times', 'decode', 'world_row',
-           'write_jpegs', 'plain_loop', 'load_row', 'first_batch', 'open_row', 'short_training', 'answer_of',
-           'busy_neighbour', 'busy_row', 'epochs_begun', 'paper_minutes', 'paper_row', 'quiet_pairs', 'peak_on',
-           'memory_ratio', 'memory_row', 'peak_after']
+           'write_jpegs', 'plain_loop', 'load_row', 'first_batch', 'open_row', 'noise_training', 'short_training',
+           'answer_of', 'busy_neighbour', 'busy_row', 'epochs_begun', 'paper_minutes', 'paper_row', 'quiet_pairs',
+           'peak_on', 'memory_ratio', 'memory_row', 'peak_after']
 
 # %% ../nbs/73_limits.ipynb #4a79d374
 import os, subprocess, sys, tempfile, time
@@ -136,13 +136,17 @@ def open_row(quick):
         return [seconds(partial(first_batch, Path(d)/'set', stats, comp)) for _ in range(2 if quick else 5)]
 
 # %% ../nbs/73_limits.ipynb #9a9e24bd
-def short_training(steps, batch=16) -> float: # seconds
-    "An epoch of a GoogLeNet on noise"
+def noise_training(n, batch, epochs=1): # -> a function that does it
+    "A training of a GoogLeNet on `n` pairs of noise"
     comp = compute()
-    pairs = noise_pairs(batch*steps)
-    net = new_model(Config().target_arch, len(pairs.classes), n_channels(pairs), 'busy')
-    data = Epochs(Batches(pairs, channel_stats(pairs), comp), range(len(pairs)), TrainConfig(epochs=1, batch=batch))
-    return seconds(lambda: fit(Student(net, HardLabels(pairs.labels).on(comp.device)), data, 'busy'))
+    pairs = noise_pairs(n)
+    net = new_model(Config().target_arch, len(pairs.classes), n_channels(pairs), 'noise')
+    data = Epochs(Batches(pairs, channel_stats(pairs), comp), range(n), TrainConfig(epochs=epochs, batch=batch))
+    return partial(fit, Student(net, HardLabels(pairs.labels).on(comp.device)), data, 'noise')
+
+def short_training(steps, batch=16) -> float: # seconds
+    "An epoch on noise"
+    return seconds(noise_training(batch*steps, batch))
 
 def answer_of(code) -> float: # code: Python that prints a number
     "What a new interpreter prints"
@@ -250,10 +254,6 @@ def memory_row(quick):
 
 # %% ../nbs/73_limits.ipynb #0837b51e
 def peak_after(epochs, n=128, batch=16) -> float: # megabytes
-    "The peak of a process that trained so many epochs of a GoogLeNet on noise"
-    comp = compute()
-    pairs = noise_pairs(n)
-    net = new_model(Config().target_arch, len(pairs.classes), n_channels(pairs), 'memory')
-    data = Epochs(Batches(pairs, channel_stats(pairs), comp), range(n), TrainConfig(epochs=epochs, batch=batch))
-    fit(Student(net, HardLabels(pairs.labels).on(comp.device)), data, 'memory')
-    return peak_on(comp)
+    "The peak of a process that trained so many epochs on noise"
+    noise_training(n, batch, epochs)()
+    return peak_on(compute())

@@ -10,7 +10,6 @@ __all__ = ['ROLES', 'DISTIL_ON', 'PRESETS', 'Weights', 'read_weights', 'Config',
            'check_task', 'check_regulation', 'irm_transfer', 'evaluate', 'tidy']
 
 # %% ../nbs/14_transfer.ipynb #78b458b6
-import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from fastcore.basics import patch
 
 from . import __version__
 from .batches import *
-from .cards import CARD, NOTE, card_scores, card_text, note_digest
+from .cards import CARD, NOTE, card_scores, card_text, note_digest, read_note
 from .core import *
 from .distill import *
 from .irm import *
@@ -243,7 +242,8 @@ def load(cls:Predictor, path) -> Predictor: # folder written by `save`
     note,file = (path/f for f in _FILES[:2])
     if not note.is_file():
         raise WeightsError(path, 'no predictor.json', 'a folder written by Predictor.save', 'Check the path.')
-    try: p,weights = _read_note(cls, json.loads(note.read_text(encoding='utf-8')))
+    said = read_note(path)
+    try: p,weights = _as_noted(cls, said)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, IrmError) as e:
         raise WeightsError(note, f'{type(e).__name__}: {e}', 'what Predictor.save wrote',
                            'Copy the folder again; another version of irm_nb may have written it.') from e
@@ -256,9 +256,8 @@ def load(cls:Predictor, path) -> Predictor: # folder written by `save`
     return replace(p, state=state)
 
 # %% ../nbs/14_transfer.ipynb #d9297d4d
-def _read_note(cls, d):
+def _as_noted(cls, d):
     "(predictor without weights, digest of their file)"
-    if d.pop('digest') != note_digest(d): raise ValueError('content that does not match its digest')
     weights = d.pop('weights')
     d.pop('card', None)
     if not isinstance(d['classes'], list) or not isinstance(d['history'], list):

@@ -1,22 +1,18 @@
 """The documentation site: every notebook as a page in the order of nbs/index.ipynb, a page of signatures for each module, search. Nothing is executed."""
-import argparse, ast, configparser, json, os, re, shutil, subprocess, sys, tempfile, unicodedata
+import argparse, ast, json, os, re, shutil, subprocess, sys, tempfile, unicodedata
 from pathlib import Path
 from posixpath import join, normpath, relpath
 
 sys.path.insert(0, str(Path(__file__).parent))
-import make_readme
+import check, make_readme
+from check import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {'CONTRIBUTING.md': 'contributing.md', 'CHANGELOG.md': 'changelog.md', 'SECURITY.md': 'security.md'}
 CODE = re.compile(r'(^```.*?^```|^~~~.*?^~~~|`[^`\n]+`)', re.S|re.M)
 
-def settings(root):
-    cfg = configparser.ConfigParser(delimiters=['='])
-    cfg.read(Path(root, 'settings.ini'), encoding='utf-8')
-    return cfg['DEFAULT']
-
 def notebooks(root): # -> {page: notebook}, 'nbs/05_world.ipynb' as '05_world.md'
-    found = (p.relative_to(root).as_posix() for p in sorted(Path(root, 'nbs').rglob('*.ipynb')) if '.ipynb_checkpoints' not in p.parts)
+    found = (p.relative_to(root).as_posix() for p in check.notebooks(root))
     return {p.removeprefix('nbs/').removesuffix('.ipynb') + '.md': p for p in found}
 
 # Text

@@ -1,13 +1,13 @@
 """What a release must agree on: its tag, settings.ini, CITATION.cff and CHANGELOG.md; and the changelog's words about it."""
-import argparse, configparser, re, sys
+import argparse, re, sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from check import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
-def version(root=ROOT): # of settings.ini
-    cfg = configparser.ConfigParser(delimiters=['='])
-    cfg.read(Path(root, 'settings.ini'), encoding='utf-8')
-    return cfg['DEFAULT']['version']
+def version(root=ROOT): return settings(root)['version']
 
 def notes(root, of): # -> the changelog's section of a version, None without one
     text = Path(root, 'CHANGELOG.md').read_text(encoding='utf-8')

@@ -3,7 +3,7 @@ import argparse, contextlib, json, os, re, shutil, sys, threading, time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-import outputs
+import outputs, run_cells
 os.environ.setdefault('JUPYTER_PREFER_ENV_PATH', '1') # this environment's kernel, not one of the same name elsewhere
 for k,v in (('GOMP_SPINCOUNT', '3000'), ('KMP_BLOCKTIME', '1')): os.environ.setdefault(k, v) # as irm_nb, for kernels that load torch first
 os.environ.pop('MPLBACKEND', None) # the kernel draws inline; with a backend from outside there would be no figures
@@ -67,7 +67,7 @@ def _dead(o): # progress bars and controls, without their kernel; a widget that 
     return o.get('data', {}).pop(VIEW, None) is not None and set(o.data) <= {'text/plain'}
 
 def _for_a_gpu(cells): # those of them that can't run here
-    flagged = [c for c in cells if re.search(r'^#\| *cuda *$', c.source, re.M)]
+    flagged = [c for c in cells if 'cuda' in run_cells.flags_of(c.source)]
     if not flagged: return []
     import torch
     return [] if torch.cuda.is_available() else flagged

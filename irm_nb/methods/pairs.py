@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['AGREEMENT', 'DRAWN', 'over_pairs', 'info_nce', 'vicreg', 'barlow_twins', 'projector', 'Agreement', 'matched',
-           'train_encoders', 'encoders', 'tune', 'pair_encoders', 'from_scratch', 'encoder_of']
+           'train_encoders', 'encoders_on', 'encoders', 'tune', 'pair_encoders', 'from_scratch', 'encoder_of']
 
 # %% ../../nbs/24_pairs.ipynb #19dd31df
 from dataclasses import replace
@@ -110,19 +110,29 @@ def train_encoders(arch:Architecture, # of `Branches`
     history = fit(step, data, (seed, 'pairs'), work, desc=f'pairs, {loss}')
     return trained(m, arch.name, train, stats, history)
 
+
+# %% ../../nbs/24_pairs.ipynb #4f23bcb2
+def encoders_on(seen:Scenes, # pairs without labels
+                arch:str, # of each encoder
+                cfg:TrainConfig, store:Store, comp:Compute, loss='infonce', # of `AGREEMENT`
+                seed=0, start:Predictor=None # as `train_encoders` takes it
+               ) -> Predictor:
+    "An encoder for each modality, pre-trained on pairs that nobody has labelled"
+    if len(seen.names) < 2:
+        raise PairError('pairs', f'{", ".join(seen.names)} alone', 'two modalities or more',
+                        'Pre-training asks two images of one place to agree.')
+    rows = torch.nonzero(has(seen, seen.names))[:,0]
+    branches = Architecture(branches_of(arch, seen))
+    return store(train_encoders, branches, seen, rows, loss, cfg, seed, comp, start=start)
+
 def encoders(task:Task, cfg:Config, store:Store, comp:Compute,
              loss='infonce', # of `AGREEMENT`
              from_source=False # begin as networks of this architecture that were trained on the source
             ) -> Predictor:
     "An encoder for each modality, pre-trained on the pairs of the training side"
     seen = replace(task.train, labels=np.full(len(task.train), -1))
-    if len(seen.names) < 2:
-        raise PairError('pairs', f'a task of {seen.names[0]} alone', 'two modalities or more',
-                        'Pre-training asks two images of one place to agree.')
-    arch = Architecture(branches_of(cfg.target_arch, seen))
-    rows = torch.nonzero(has(seen, seen.names))[:,0]
     start = pretrain(task.source, replace(cfg, source_arch=cfg.target_arch), store, comp) if from_source else None
-    return store(train_encoders, arch, seen, rows, loss, cfg.pairs, task.seed, comp, start=start)
+    return encoders_on(seen, cfg.target_arch, cfg.pairs, store, comp, loss, task.seed, start)
 
 # %% ../../nbs/24_pairs.ipynb #590c7cae
 DRAWN = 0.6 # share of the images under a drawn cloud, where a row draws clouds

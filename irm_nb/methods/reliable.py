@@ -198,9 +198,7 @@ def guard_powers(rates:dict # name -> `Reliability`; the first is whoever answer
 def guarded(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
     "CloudWise, and another voice where that one was right more often on what neither had seen"
     def all_who_answer(t, store, comp):
-        members = voices(t, cfg, store, comp)
-        taught = student(t, cfg, store, comp, opinion(members, t.train, store, comp), members[PAIRS])
-        return {STUDENT:taught} | members
+        return {STUDENT:cloudwise(t, cfg, store, comp)} | voices(t, cfg, store, comp)
     see = seen_cover(task, store, comp)
     said,labels,cover = cross_fitted(task, all_who_answer, see, store, comp)
     rates = {k:reliability((z.argmax(1) == labels).numpy(), cover.numpy()) for k,z in said.items()}
