@@ -226,7 +226,7 @@ def _crops(folder, scene): # of 64×64 pixels, unlabelled
     return [f'{scene}_r{r:02}_c{c:02}' for r,c in corners(s)//64],s
 
 @target('pool9')
-def _pool9():
+def _pool9(unlabelled:int=None): # how many of the other crops, drawn at random; None: all
     known = _scenes9()
     folder = in_data_home('pool_s1s2')
     scenes = sorted(f.name.removesuffix('_S2_RGB.tif') for f in folder.glob('*_S2_RGB.tif'))
@@ -240,7 +240,10 @@ def _pool9():
     modalities = {k:replace(m, values=all_of(k)) for k,m in known.modalities.items()}
     labels = np.concatenate([known.labels, np.full(new.sum(), -1)])
     groups = [*known.groups, *(i.split('_')[0] for i in ids[new])]
-    return Scenes(modalities, labels, known.classes, [*known.ids, *ids[new]], groups=groups)
+    s = Scenes(modalities, labels, known.classes, [*known.ids, *ids[new]], groups=groups)
+    if unlabelled is None: return s
+    drawn = np.random.default_rng(0).permutation(new.sum())[:unlabelled]
+    return s.subset(np.r_[:len(known), len(known) + np.sort(drawn)])
 
 # %% ../nbs/50_domains.ipynb #146f9d8f
 def _option(name, kind, text):
