@@ -434,8 +434,9 @@ def _budgets():
 
 def _repeats(): return [dict(STANDIN, method=VARIANTS, seed=range(10))]
 
-RELIABLE = ['f_S','f_S, drawn clouds','Finetune (SAR only)','SL','SL, drawn clouds','TLF, drawn clouds','without IRM',
-            'Ours','Ours, drawn clouds','Pair encoders','Pair encoders from scratch','Product of experts','CloudWise']
+RELIABLE = ['f_S','f_S, drawn clouds','Finetune (SAR only)','SL','SL, drawn clouds','TLF, drawn clouds',
+            'KDHN, drawn clouds','without IRM','without IRM, drawn clouds','Ours','Ours, drawn clouds','IRM on trust','IRM on trust, inverse',
+            'Pair encoders (SAR only)','Pair encoders','Pair encoders from scratch','Product of experts','CloudWise']
 
 def _reliable(): return [dict(STANDIN, method=RELIABLE, seed=range(5))]
 

@@ -42,7 +42,7 @@ from .transfer import Predictor, train_network
 # %% ../nbs/72_labelling.ipynb #3d19f70f
 def encoders_of(pairs:Scenes, # of any modalities; labels and classes take no part
                 arch:str, # of each encoder
-                cfg:TrainConfig, store:Store, comp:Compute, loss='infonce', # of `pairs.AGREEMENT`
+                cfg:TrainConfig, store:Store, comp:Compute, loss='infonce', # of `pairs.PRETRAINING`
                 seed=0) -> Predictor:
     "An encoder for each modality, pre-trained on pairs that nobody has labelled"
     seen = replace(pairs, labels=np.full(len(pairs), -1), classes=('place',))

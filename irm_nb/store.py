@@ -191,7 +191,7 @@ def _valued(name, v):
                           'a function of its arguments alone', 'Pass what it needs as an argument.') from e
 
 def _followed(name, v): # -> (text of a value, code to look into)
-    if isinstance(v, functools.partial): return _valued(name, [v.args, v.keywords]),[v.func]
+    if isinstance(v, functools.partial): return _followed(name, [v.func, list(v.args), v.keywords])
     if type(v) in (dict, list, tuple):
         items = v.items() if isinstance(v, dict) else enumerate(v)
         parts = [_followed(f'{name}[{k!r}]', x) for k,x in items]

@@ -105,8 +105,9 @@ class Epochs:
             raise BudgetError('rows', f'{len(rows)} samples to train on', 'two or more',
                               'Batch norm needs two: take more labels, or a lower tau.')
     def name(self, seed, i): return 'epoch', seed, i
+    def order(self, g): return epoch_rows(self.rows, g, self.cfg.batch)
     def round(self, i, g): # -> `Batch`es of round i
-        for k,rows in enumerate(epoch_rows(self.rows, g, self.cfg.batch)):
+        for k,rows in enumerate(self.order(g)):
             yield Batch(rows, self.views(rows, g), len(rows), i*self.steps + k, self.rounds*self.steps, g, self.comp)
 
 # %% ../nbs/11_train.ipynb #1a3119aa

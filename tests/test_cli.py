@@ -456,7 +456,7 @@ def test_configurations_name_the_field(field):
     made = getattr(kind(**{field:np.int64(3) if whole else np.float64(0.5)}), field)
     assert type(made) is (int if whole else float)
 
-WORDS = ['optimizer','schedule','augment','adapt_mode','distil_on','balanced','regulation','pretrain','head',
+WORDS = ['optimizer','schedule','augment','adapt_mode','distil_on','balanced','regulation','pairs_loss','pairs_from_source','pretrain','head',
          'source_arch','auxiliary_arch','target_arch','source_weights','auxiliary_weights','target_weights']
 
 @pytest.mark.parametrize('field', WORDS)

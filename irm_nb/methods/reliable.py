@@ -129,10 +129,7 @@ def voices(task:Task, cfg:Config, store:Store, comp:Compute, pretrained=True) ->
     start = encoders(task, cfg, store, comp) if pretrained else None
     out = {SOURCE:source_teacher(task, drawn(cfg), store, comp), PAIRS:tune(start, task.train, task, cfg, store, comp)}
     for k,m in task.train.modalities.items():
-        if m.clouded: continue
-        seen = task.train.select(k)
-        begin = start and encoder_of(start, seen, task.seed, k)
-        out[k] = tune(begin, seen, task, cfg, store, comp)
+        if not m.clouded: out[k] = tune_alone(start, k, task, cfg, store, comp)
     return out
 
 def seen_cover(task:Task, store:Store, comp:Compute): # -> `CoverEstimator`, or None where clouds hide nothing
