@@ -15,7 +15,7 @@ export IRM_NB_DATA := $(abspath $(IRM_NB_DATA))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-all test test-slow lab bench notebooks outputs docs pictures sync clean
+.PHONY: help demo demo-all test test-slow lab report bench notebooks outputs docs pictures sync clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -53,6 +53,10 @@ test-slow: $(STAMP) ## the notebooks with cells that take minutes, these cells i
 lab: $(STAMP) ## JupyterLab on nbs/index.ipynb, which says what to read in what order
 	@$(BIN)/jupyter lab nbs/index.ipynb
 
+# RESULTS=runs/grid names another folder of results. A report that was edited by hand is not replaced.
+report: $(STAMP) ## the results in the store as report/report.{ipynb,html,pdf}
+	@$(BIN)/irm_run report $(if $(RESULTS),--results "$(RESULTS)")
+
 bench: $(STAMP) ## the benchmark's ratios, measured on this machine
 	@$(BIN)/irm_run bench --install
 
@@ -77,4 +81,4 @@ sync: $(STAMP) ## after an edit: export the library, clean the notebooks, make R
 	@$(BIN)/nbdev_export && $(BIN)/nbdev_clean && $(BIN)/python tools/make_readme.py && $(BIN)/python tools/check.py environment --write
 
 clean: ## remove what the other targets left (not $(VENV), not the store of results)
-	@rm -rf demo bench artefacts _docs build dist .pytest_cache .ruff_cache .hypothesis; find nbs irm_nb tools tests -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
+	@rm -rf demo report bench artefacts _docs build dist .pytest_cache .ruff_cache .hypothesis; find nbs irm_nb tools tests -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf

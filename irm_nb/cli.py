@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['STOPPED', 'DEFAULT_ROWS', 'COMMANDS', 'GRID_NAMES', 'ABOUT', 'TRAIN', 'EXAMPLES', 'DATA', 'OUT', 'CELL_OPTIONS',
-           'GRID', 'GRID_EXAMPLES', 'PREDICT', 'PREDICT_EXAMPLES', 'DESCRIBE', 'ZOO', 'MAP', 'MAP_EXAMPLES', 'STORE',
-           'STORE_EXAMPLES', 'BENCH', 'MEASURES', 'SYNTHETIC', 'versions', 'parser', 'main', 'choose_rows',
-           'choose_seeds', 'choose_cells', 'grid_table', 'train', 'grid', 'answers_for', 'predict', 'map_scene',
-           'describe', 'zoo', 'choose_entries', 'entries_table', 'store', 'bench']
+           'GRID', 'GRID_EXAMPLES', 'PREDICT', 'PREDICT_EXAMPLES', 'DESCRIBE', 'ZOO', 'REPORT', 'REPORT_EXAMPLES',
+           'MAP', 'MAP_EXAMPLES', 'STORE', 'STORE_EXAMPLES', 'BENCH', 'MEASURES', 'SYNTHETIC', 'versions', 'parser',
+           'main', 'choose_rows', 'choose_seeds', 'choose_cells', 'grid_table', 'train', 'grid', 'answers_for',
+           'predict', 'map_scene', 'describe', 'zoo', 'report', 'choose_entries', 'entries_table', 'store', 'bench']
 
 # %% ../nbs/71_cli.ipynb #0f7d18dd
 import os, signal, sys
@@ -37,7 +37,8 @@ from pathlib import Path
 DEFAULT_ROWS = ('Finetune (Opt only)','SL','KDHN','without IRM','Ours','sample level','CloudWise')
 COMMANDS = dict(
     train='irm_nb.experiments', grid='irm_nb.experiments', predict='irm_nb.explain', map='irm_nb.mapping',
-    describe='irm_nb.describe', zoo='irm_nb.cards', store='irm_nb.store', bench='irm_nb.limits') # and what each imports
+    describe='irm_nb.describe', zoo='irm_nb.cards', report='irm_nb.report', store='irm_nb.store',
+    bench='irm_nb.limits') # and what each imports
 GRID_NAMES = ('demo','standin','paper','content','budgets','repeats','choices','reliable')
 
 ABOUT = '''Optical knowledge carried to cloudy optical-SAR pairs.
@@ -48,6 +49,7 @@ ABOUT = '''Optical knowledge carried to cloudy optical-SAR pairs.
   irm_run map --help         a map of a whole scene, with what not to believe
   irm_run describe --help    what a raster most likely is
   irm_run zoo --help         the trained networks in a folder, by their cards
+  irm_run report --help      the results of a folder as a notebook, a page and a PDF
   irm_run store --help       what trainings left behind: list it, check it, make room
   irm_run bench --help       how fast it is, as ratios measured side by side'''
 
@@ -236,6 +238,23 @@ def _describe_options(p):
     p.add_argument('files', type=_path, nargs='+', metavar='FILE', help='PNG, JPEG, TIFF or JPEG 2000')
     p.add_argument('--json', action='store_true', help='print JSON: a list with an object for each file')
 
+# %% ../nbs/71_cli.ipynb #2956887a
+REPORT = '''Write the results of a folder as a notebook, a page and a PDF: the question, how it was asked, tables with
+intervals, figures, what failed, what it doesn't show, and what it was made by.
+
+Each setting gets a chapter. The notebook computes every number from the folder; run again, it is up to date.
+A report that was edited by hand is not replaced. Without Chromium there is no PDF.'''
+
+REPORT_EXAMPLES = '''examples:
+  irm_run report                                      what the analyses left in the store
+  irm_run report --results runs/grid --out telling    what irm_run grid left'''
+
+def _report_options(p):
+    p.add_argument('--results', type=_path, metavar='FOLDER',
+                   help="folder of results, the --out of irm_run train or grid (default: grids, in the store's folder)")
+    p.add_argument('--out', type=_path, metavar='FOLDER', default='report',
+                   help='receives report.ipynb, report.html and report.pdf, and nothing else (default: report)')
+
 # %% ../nbs/71_cli.ipynb #7b953b06
 MAP = '''Ask a trained network about every patch of a scene, and write its answers as a map.
 
@@ -378,6 +397,7 @@ def parser() -> argparse.ArgumentParser:
     add('map', 'map a scene with a trained network', MAP, _map_options, MAP_EXAMPLES)
     add('describe', 'say what rasters are', DESCRIBE, _describe_options)
     add('zoo', 'list trained networks', ZOO, _zoo_options)
+    add('report', 'tell what came out', REPORT, _report_options, REPORT_EXAMPLES)
     add('store', 'what is kept, and how to make room', STORE, _store_options, STORE_EXAMPLES)
     add('bench', 'measure the benchmark', BENCH, _bench_options)
     return p
@@ -735,6 +755,12 @@ def zoo(args): # -> exit code
     good = [e for e in found if e['note']]
     print(cards.zoo_table(found) if good else f'{args.folder}: no saved networks')
     return 0 if len(good) == len(found) else 2
+
+# %% ../nbs/71_cli.ipynb #1f67c1fd
+def report(args):
+    "`irm_run report`"
+    from irm_nb.report import report as told
+    print(*told(args.results, args.out), sep='\n')
 
 # %% ../nbs/71_cli.ipynb #23760070
 def _open_store(path):

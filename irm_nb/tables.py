@@ -249,8 +249,9 @@ def _tested(f, rivals, r, answers, beside, boot): # -> frame with intervals and 
     rivals = f[f.method.isin(rivals)]
     if not len(rivals): return f,None,notes
     best = rivals.method[rivals.OA.idxmax()]
-    f = _against(f, right, groups, best, beside, **boot)
-    return f,best,[*notes, _on_tests(f, best)]
+    against = _against(f, right, groups, best, beside, **boot)
+    if against.gain.isna().all(): return f,None,notes # no second row, or no seed in common
+    return against,best,[*notes, _on_tests(against, best)]
 
 def _first(f, names): # place of the first row that is one of them
     at = np.flatnonzero(f.method.isin(names))

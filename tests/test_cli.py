@@ -7,7 +7,7 @@ from conftest import ROOT, SMALL_NETS, command, environment
 
 TINY = ['train', *SMALL_NETS, *'epochs=1 tau=0.1 --samples 120 --per-class 1 --methods ours'.split()]
 TINY += '--target world?bands=RGBN&height=true --device cpu --precision float32'.split()
-COMMANDS = 'train','grid','predict','map','describe','zoo','store','bench'
+COMMANDS = 'train','grid','predict','map','describe','zoo','report','store','bench'
 linux = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
 
 def irm_run(*args, **env):
@@ -149,6 +149,9 @@ BAD = [line.rsplit('  # ', 1) for line in '''
     predict {d}                                    # required
     map {d} s2={d}/file                            # required
     map {d}/nowhere s2={d}/file --out {d}/m.tif    # predictor.json
+    report --results {d}/nowhere                   # no results
+    report --out {d}/file                          # a folder
+    report --out {d}/theirs                        # did not write
     describe                                       # FILE
     describe {d}/file                              # {d}/file
     describe {d}/nowhere.tif                       # nowhere.tif
@@ -321,6 +324,33 @@ if __name__ == "__main__":
     addresses = {a.split(':')[0] for a in done.stdout.replace("'", ' ').split() if ':' in a}
     assert {a for a in addresses if len(a) >= 8} == {'0100007F'}, done.stdout
     assert 'http://127.0.0.1' in done.stdout
+
+def made_up_results(folder):
+    import pandas as pd
+    from irm_nb.cells import Cell, circumstances
+    from irm_nb.experiments import keep_result
+    said = dict(label=[0, 1]*4, predicted=0, cloudy=False, cover=0., p_max=.5)
+    a = pd.DataFrame(dict(id=[*'abcdefgh'], group=[*'aabbccdd'], **said))
+    for seed in range(2): keep_result(folder, circumstances(Cell(seed=seed)) | dict(n=8, OA=.5, AA=.5, kappa=0.), a)
+
+def test_report(place, monkeypatch, capsys):
+    "Files are named, one that is missing too; what somebody edited stays. (The report itself: nbs/74_report.ipynb)"
+    from irm_nb import report
+    from irm_nb.cli import main
+    made_up_results(place/'out')
+    monkeypatch.delenv('IRM_NB_BROWSER', raising=False)
+    monkeypatch.setattr(report, 'BROWSERS', ('no-such-browser',))
+    monkeypatch.setattr(report, 'execute', lambda nb, folder: None)
+    for _ in range(2): # the second replaces the first
+        assert main(['report', '--results', 'out', '--out', 'told']) == 0
+        said = capsys.readouterr()
+        assert said.out.split() == ['told/report.ipynb', 'told/report.html']
+        assert len(said.err.splitlines()) == 1 and 'told/report.pdf was not written: no Chromium' in said.err
+    book = place/'told'/'report.ipynb'
+    edited = book.read_text().replace('## The question', '## My question')
+    book.write_text(edited)
+    assert main(['report', '--results', 'out', '--out', 'told']) == 2 and 'did not write' in capsys.readouterr().err
+    assert book.read_text() == edited
 
 def added(values:list) -> float: return sum(values)
 
