@@ -601,6 +601,18 @@ def _comp_of(args):
     return Compute(args.device, check_option('precision', args.precision, ('bf16','float32'))) if args.device else None
 
 
+# %% ../nbs/71_cli.ipynb #961dfb63
+@contextlib.contextmanager
+def _device_of_run(args): # yields (`Compute` or None, whether this process is the one that reports)
+    from irm_nb.core import OptionError, joined, launched, rank_and_size
+    if launched() == 1:
+        yield _comp_of(args),True
+        return
+    if args.scheduler or args.workers is not None:
+        raise OptionError('--workers, --scheduler', 'one of them under torchrun', 'neither',
+                          'Share a training by torchrun, or a grid by --workers or --scheduler.')
+    with joined(args.device, args.precision) as comp: yield comp,rank_and_size()[0] == 0
+
 # %% ../nbs/71_cli.ipynb #f541cd2d
 def _client(args):
     from irm_nb.domains import as_value
@@ -627,12 +639,13 @@ def _run_cells(args, out):
     if args.list:
         for c in cells: print('run ' if c in todo else 'have', '', c)
         return print(f'{count} · {out}')
-    comp = _comp_of(args)
-    store = Store(args.store)
-    open_results(out)
-    if not args.scheduler: _open_data(todo)
-    print(f'{comp or args.scheduler}\nstore {store.path}\nresults {out}\n{count}', flush=True)
-    with _client(args) as client: t = run(cells, store, client, out, comp)
+    with _device_of_run(args) as (comp,first):
+        store = Store(args.store)
+        if first: open_results(out)
+        if not args.scheduler: _open_data(todo)
+        if first: print(f'{comp or args.scheduler}\nstore {store.path}\nresults {out}\n{count}', flush=True)
+        with _client(args) as client: t = run(cells, store, client, out, comp)
+    if not first: return 0
     saved = save_networks(cells, out, args.save, store) if args.save else []
     return _report(args.command, t, cells, out, saved)
 

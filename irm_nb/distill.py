@@ -110,6 +110,7 @@ class HardLabels:
     def on(self, device):
         y = torch.tensor(np.array(self.labels), device=device)
         def loss(logits, batch): return F.cross_entropy(logits, y[batch.rows])
+        loss.divides = True # a mean over samples
         return loss
     def check(self, rows, n_classes): # rows to train on, and what the network tells apart
         "`LabelError` where a row has no class of the network's"
@@ -119,6 +120,7 @@ class HardLabels:
             raise LabelError('labels', f'{bad[0]} in {len(bad)} of {len(y)} samples', f'0 to {n_classes - 1}',
                              'Leave out samples without a label, or number the classes from 0.')
 
+# %% ../nbs/12_distill.ipynb #c217e27d
 @dataclass(frozen=True, eq=False)
 class SoftLabels:
     "Cross-entropy against probabilities, eqs. (1)-(2)"
@@ -128,6 +130,7 @@ class SoftLabels:
     def on(self, device):
         y = self.y.to(device)
         def loss(logits, batch): return soft_cross_entropy(logits, y[batch.rows])
+        loss.divides = True
         return loss
 
 # %% ../nbs/12_distill.ipynb #c9202615

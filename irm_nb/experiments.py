@@ -40,7 +40,7 @@ def attempt(cell:Cell, store=None, # `Store`, or its folder
     start = time.perf_counter()
     try: got,a = measure(cell, store if isinstance(store, Store) else Store(store), comp or compute())
     except Exception as e:
-        if no_room(e): raise
+        if no_room(e) or rank_and_size()[1] > 1: raise # the others wait for this process
         return about | _failure(e) | dict(seconds=round(time.perf_counter() - start, 2)),None
     return about | got,a
 
@@ -222,7 +222,7 @@ def _serial(cells, store, comp, out):
     for c in _queue(cells, False):
         f = _file(out, 'cells', c.key)
         there = read_record(f) if f.exists() else None # another process may have been quicker
-        if done(out, there, c): yield c,there,None
+        if agreed(done(out, there, c)): yield c,there,None
         else: yield c,*attempt(c, store, comp)
 
 # %% ../nbs/52_experiments.ipynb #c5a1d4c0
@@ -236,19 +236,21 @@ def run(cells, # list of `Cell`
     cells = list(dict.fromkeys(cells))
     out = as_path(out)
     store = store if isinstance(store, Store) else Store(store)
-    open_results(out)
-    found = read_records(out)
-    todo = to_run(out, cells, found)
+    first = rank_and_size()[0] == 0 # of the processes of one training, the one that writes
+    if first: open_results(out)
+    found = agreed(read_records(out))
+    todo = agreed(to_run(out, cells, found))
     stream = _serial(todo, store, comp, out) if client is None else _by_client(client, todo, store, comp)
     with cell_bar(len(cells), len(cells) - len(todo)) as bar, closing(stream):
         for cell,record,a in stream:
             found[cell.key] = record
-            if a is not None or record.get('error'): keep_result(out, record, a)
+            if first and (a is not None or record.get('error')): keep_result(out, record, a)
             if record.get('error'): bar.write(f'{cell}: {record["error"]}', file=sys.stderr)
-            _write_table(out, found.values())
+            if first: _write_table(out, found.values())
             bar.set_postfix_str(str(cell))
             bar.update()
-    _write_table(out, read_records(out).values())
+    if first: _write_table(out, read_records(out).values())
+    agreed()
     return results(out, cells)
 
 
@@ -257,6 +259,7 @@ def cell_bar(total, done):
     "Cells done, and the time that is left at the rate so far"
     live = sys.stderr.isatty() or 'ipykernel' in sys.modules
     how = dict(leave=False, dynamic_ncols=True, smoothing=0, mininterval=0.3 if live else 30)
+    if rank_and_size()[0]: how |= dict(disable=True)
     return tqdm(total=total, initial=done, unit='cell', **how)
 
 # %% ../nbs/52_experiments.ipynb #b1056403
@@ -435,8 +438,9 @@ def _budgets():
 def _repeats(): return [dict(STANDIN, method=VARIANTS, seed=range(10))]
 
 RELIABLE = ['f_S','f_S, drawn clouds','Finetune (SAR only)','SL','SL, drawn clouds','TLF, drawn clouds',
-            'KDHN, drawn clouds','without IRM','without IRM, drawn clouds','Ours','Ours, drawn clouds','IRM on trust','IRM on trust, inverse',
-            'Pair encoders (SAR only)','Pair encoders','Pair encoders from scratch','Product of experts','CloudWise']
+            'KDHN, drawn clouds','without IRM','without IRM, drawn clouds','Ours','Ours, drawn clouds',
+            'IRM on trust','IRM on trust, inverse','Pair encoders (SAR only)','Pair encoders',
+            'Pair encoders from scratch','Product of experts','CloudWise']
 
 def _reliable(): return [dict(STANDIN, method=RELIABLE, seed=range(5))]
 

@@ -208,10 +208,13 @@ def check_options(how:Regulation, options:dict):
 # %% ../nbs/13_irm.ipynb #cb3af7d6
 def regulate(logits, # of the target network [B,K]
              seen:Opinions, probabilities:dict, # teacher -> [B,K]
-             how:Regulation, options:dict) -> tuple: # (loss, {name: number})
+             how:Regulation, options:dict,
+             own=None # of a [B], those that the logits are about, where the opinions are of a larger batch
+            ) -> tuple: # (loss, {name: number})
     "The loss of one batch, and what is logged of it"
     weights = weigh(how, seen, options)
-    return regulated_loss(logits, probabilities, weights),report(seen, weights)
+    def here(w): return own(w) if own and torch.is_tensor(w) and w.shape == seen.labels.shape else w
+    return regulated_loss(logits, probabilities, {t:here(w) for t,w in weights.items()}),report(seen, weights)
 
 # %% ../nbs/13_irm.ipynb #7eac4b15
 def teach(probabilities:dict, # teacher -> [B,K], changed in place
@@ -222,6 +225,7 @@ def teach(probabilities:dict, # teacher -> [B,K], changed in place
 
 class Regulated:
     "A `RegulatedLoss` on a device: a function of (logits, `Batch`)"
+    divides = True # its weights are those of the whole batch
     def __init__(self, of:RegulatedLoss, device):
         n = len(next(iter(of.teachers.values())))
         self.how,self.options = of.regulation,of.options
@@ -235,12 +239,13 @@ class Regulated:
         self.contributions = {m:s.to(device) for m,s in self.contributions.items()}
         if of.teach: teach(self.y, self.labels)
     def __call__(self, logits, batch):
-        rows = batch.rows.to(logits.device)
+        rows = batch.all_rows.to(logits.device)
         cover = None if self.cover is None else self.cover[rows]
         def here(of): return {k:v[rows] for k,v in of.items()}
         seen = Opinions(here(self.logits), self.labels[rows], batch.progress, cover, here(self.present),
                         here(self.contributions))
-        return regulate(logits, seen, here(self.y), self.how, self.options)
+        y = {t:batch.own(v) for t,v in here(self.y).items()}
+        return regulate(logits, seen, y, self.how, self.options, batch.own)
 
 # %% ../nbs/13_irm.ipynb #309b2497
 @patch

@@ -223,7 +223,7 @@ def argument_key(o):
     if hasattr(type(o), 'fingerprint'): return [type(o).__name__, o.fingerprint]
     if isinstance(o, type): return [o.__qualname__, None if _of_ours(o) else own_code(o)]
     if dataclasses.is_dataclass(o):
-        return [argument_key(type(o)), {f.name:argument_key(getattr(o, f.name)) for f in dataclasses.fields(o)}]
+        return [argument_key(type(o)), {k:argument_key(v) for k,v in hashed_fields(o).items()}]
     if isinstance(o, dict):
         return ['dict', sorted([[argument_key(k), argument_key(v)] for k,v in o.items()], key=json.dumps)]
     if isinstance(o, (list,tuple)): return ['list', *map(argument_key, o)]
@@ -329,7 +329,7 @@ class Store:
         "`f(*args, **kw)`, from the store or computed now"
         t = time.perf_counter()
         c = call(f, *args, **kw)
-        built = not self.file(c).exists() and self._build(c)
+        built = self._build_together(c) if rank_and_size()[1] > 1 else not self.file(c).exists() and self._build(c)
         value = self._read(c)
         self.log.append((c.name, c.key, 'built' if built else 'kept', time.perf_counter() - t))
         return value.keep_as(c.key) if isinstance(value, Kept) else value
@@ -355,18 +355,36 @@ def _build(self:Store, c): # -> True, or False when another process was quicker
         raise _no_store(self.path, e) from e
     return True
 
+def _with_work(c, work): return {**c.args, 'work':work} if 'work' in inspect.signature(c.f).parameters else c.args
+
 @patch
 def _compute(self:Store, c, file, work):
     t = time.perf_counter()
-    args = {**c.args, 'work':work} if 'work' in inspect.signature(c.f).parameters else c.args
+    args = _with_work(c, work)
     tensors = {}
+    agreed('build')
     packed = _pack(c.f(**args), tensors)
+    agreed()
     versions = dict(irm_nb=__version__, torch=torch.__version__, python=platform.python_version())
     about = dict(seconds=time.perf_counter() - t, created=time.time(), **versions, code=code_digest(c.f),
-                 parts=c.parts, of=_in_words(c.args))
+                 parts=c.parts, of=_in_words(c.args), processes=rank_and_size()[1])
     save_tensors(file, tensors, dict(value=packed, about=about))
     shutil.rmtree(work, ignore_errors=True)
     work.with_suffix('.lock').unlink(missing_ok=True)
+
+# %% ../nbs/01_store.ipynb #cdd02e93
+@patch
+def _build_together(self:Store, c): # as `_build`
+    if rank_and_size()[0] == 0:
+        built = not self.file(c).exists() and self._build(c)
+        if not built: agreed('kept')
+    else:
+        built = agreed() == 'build'
+        if built:
+            c.f(**_with_work(c, self.path/'work'/c.key))
+            agreed()
+    agreed() # the file is there
+    return built
 
 # %% ../nbs/01_store.ipynb #0543fef9
 def _in_words(args):

@@ -226,6 +226,8 @@ class GDL(Student):
     def __init__(self, net:Branches, loss, weight=4.0): # λ
         super().__init__(net, loss)
         self.weight = weight
+    @property
+    def divides(self): return getattr(self.loss, 'divides', False)
     def parts(self, x) -> dict: # 'fused', and each modality alone -> logits [B,K]
         f = self.net.branches(x)
         fc = self.net.fc
