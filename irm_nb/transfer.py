@@ -55,8 +55,8 @@ class Config:
     auxiliary: TrainConfig = TrainConfig(epochs=20, batch=32) # F1
     target: TrainConfig = TrainConfig(epochs=20, batch=32) # F2, and students trained in its place
     pairs: TrainConfig = TrainConfig(epochs=30, batch=96, drawn_clouds=0.6) # encoders on the pairs themselves
-    pairs_loss: str = 'infonce' # of theirs, a name of `pairs.PRETRAINING`
-    pairs_from_source: bool = False # they begin as networks of their architecture trained on the source
+    pairs_loss: str = later('infonce') # of theirs, a name of `pairs.PRETRAINING`
+    pairs_from_source: bool = later(False) # they begin as networks of their architecture trained on the source
     source_arch: str = 'resnet50' # of f_pre and f_S
     auxiliary_arch: str = 'googlenet' # of f_Opt, f_SAR, …
     target_arch: str = 'googlenet' # of f_T, of students in its place, and of the encoders of branches
