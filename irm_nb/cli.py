@@ -158,6 +158,8 @@ def _run_options(p, out):
     p.add_argument('--list', action='store_true', help='say what would be run, and run nothing')
     p.add_argument('--out', type=_path, help=f'folder for results, beside those of other commands (default: {out})')
     p.add_argument('--save', type=_path, metavar='DIR', help="save the trained networks there, for irm_run predict")
+    p.add_argument('--calibrate', action='store_true',
+                   help='with --save: make confidences rates of being right; each row is trained five times more for it')
     p.add_argument('--store', type=_path, help="folder of the stage store (default: IRM_NB_STORE, or the user's cache)")
     _device_options(p)
 
@@ -631,11 +633,15 @@ def _open_data(cells):
 
 # %% ../nbs/71_cli.ipynb #c77cfac0
 def _run_cells(args, out):
+    from irm_nb.core import OptionError
     from irm_nb.experiments import open_results, run, save_networks, to_run
     from irm_nb.store import Store
     cells = choose_cells(args)
     todo = to_run(out, cells)
     count = f'{len(todo)} of {len(cells)} cells to run'
+    if args.calibrate and not args.save:
+        raise OptionError('--calibrate', 'no --save', 'a folder for the networks that it is about',
+                          'Write --save DIR, or leave --calibrate out.')
     if args.list:
         for c in cells: print('run ' if c in todo else 'have', '', c)
         return print(f'{count} · {out}')
@@ -646,7 +652,7 @@ def _run_cells(args, out):
         if first: print(f'{comp or args.scheduler}\nstore {store.path}\nresults {out}\n{count}', flush=True)
         with _client(args) as client: t = run(cells, store, client, out, comp)
     if not first: return 0
-    saved = save_networks(cells, out, args.save, store) if args.save else []
+    saved = save_networks(cells, out, args.save, store, args.calibrate) if args.save else []
     return _report(args.command, t, cells, out, saved)
 
 def train(args):

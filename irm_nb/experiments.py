@@ -23,6 +23,7 @@ from .cells import *
 from .core import *
 from .domains import *
 from .methods.all import METHODS
+from .methods.reliable import calibrate
 from .metrics import cover_masks, mean_by
 from .store import Store
 
@@ -279,7 +280,8 @@ def _data_words(c): # of a cell
 # %% ../nbs/52_experiments.ipynb #a7f13067
 def save_networks(cells, out, # folder of `run`
                   folder, # gets a folder for each finished cell, for `Predictor.load`
-                  store=None) -> list: # folders
+                  store=None, calibrated=False # with temperatures, for each of which a row is trained five times more
+                 ) -> list: # folders
     "Save the predictors of finished cells"
     store = store if isinstance(store, Store) else Store(store)
     found = read_records(out)
@@ -287,7 +289,9 @@ def save_networks(cells, out, # folder of `run`
     for c in cells:
         r = found.get(c.key)
         if not done(out, r, c): continue
-        p = c.network(store, Compute(r['device'], r['precision']))
+        comp = Compute(r['device'], r['precision'])
+        p = c.network(store, comp)
+        if calibrated: p = calibrate(p, c.method, c.task(), c.config, store, comp)
         scores = scores_by_cover(answers(out, c.key))
         saved.append(p.save(as_path(folder)/f'{short_name(c.method)}-{c.seed}-{c.key[:8]}', _data_words(c), scores))
     return saved

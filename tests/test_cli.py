@@ -418,7 +418,7 @@ def fewer(): return few().select('opt','sar')
 def test_train_and_predict(tmp_path):
     "A training is a grid of one task, here of three modalities; what it saves answers for pairs of its kind"
     where = '--store',tmp_path/'store','--out',tmp_path/'out'
-    done = irm_run(*TINY, *where, '--save', tmp_path/'networks')
+    done = irm_run(*TINY, *where, '--save', tmp_path/'networks', '--calibrate')
     assert done.returncode == 0, done.stderr
     assert 'cpu · float32' in done.stdout and '| Ours' in done.stdout and 'Synthetic' in done.stdout
     row, = csv.DictReader(open(tmp_path/'out'/'results.csv'))
@@ -426,6 +426,8 @@ def test_train_and_predict(tmp_path):
     assert all(0 <= float(row[k]) <= 1 for k in ('OA','OA_cloudy','OA_clear')) and row['choices'] == small
     network, = (tmp_path/'networks').iterdir()
     assert network.name == f'ours-0-{row["key"][:8]}'
+    assert 'rates only when logits are divided' in (network/'card.md').read_text(encoding='utf-8')
+    assert irm_run(*TINY, *where, '--calibrate').returncode == 2
     (tmp_path/'few.py').write_text(FEW)
     for target,missing,speak in (('few','error',{'opt','sar','dem'}), ('fewer','rest',{'opt','sar'})):
         said = irm_run('predict', network, target, '--missing', missing, '--use', tmp_path/'few.py', SMALL_NETS[1], '--device', 'cpu',
