@@ -77,6 +77,7 @@ def score_axis(axis, score): # of a Matplotlib plot
     if score.startswith('kappa'): axis.set_label_text(score_name(score))
     else: percent(axis, score_name(score))
 
+# %% ../nbs/62_comparisons.ipynb #6e3c9485
 def methods_in_order(table, order, name='method') -> list: # `order`: None, a column, or the names themselves
     "The methods of a table: as they come, by the mean of a column, or as they are named"
     names = list(dict.fromkeys(table[name]))

@@ -315,6 +315,7 @@ def gain_panel(points:pd.DataFrame, # of `grid_points`, at one cover and label b
     at = None if content is None else 100*content
     return Panel(f'{ours} less {without}, points', [line], level=0, at=at, joined=False, **_content_axis())
 
+# %% ../nbs/66_explore.ipynb #e79ece7a
 def _rows_html(head, rows):
     def line(cells): return ''.join(f'<td style="text-align:left;padding:1px 12px 1px 0">{c}</td>' for c in cells)
     lines = [line(f'<b>{escape(h)}</b>' for h in head), *(line(map(escape, map(str, r))) for r in rows)]

@@ -50,6 +50,7 @@ _MEANT = dict(SAR='sar|radar|^[vh][vh]$', optical='opt', height='(?<![a-z])dem|h
 
 def word(modality): return WORDS.get(modality, modality)
 
+# %% ../nbs/60_figures.ipynb #f6fbf3b6
 def kind_of(name:str # of a network or modality, however it is written
            ) -> str: # of `MARKS`
     "What a name means: a modality, the source, or else the target network"
@@ -138,6 +139,7 @@ class Plate(Figure):
             Image.open(drawn).convert('RGB').save(f, 'PNG', optimize=True) # nothing is transparent: a seventh smaller
             return f.getvalue()
 
+# %% ../nbs/60_figures.ipynb #da2c704d
 def synthetic(*things) -> bool: # sets of scenes, and what has one as its `pairs`
     "Whether anything was made by the embedded world"
     sets = (getattr(t, 'pairs', t) for t in things)
@@ -453,6 +455,7 @@ def image_rows(rows:dict, # words beside a row -> its images, float RGB in 0-1 [
     _name_rows_and_columns(ax, page.shape, list(rows), heads)
     return fig
 
+# %% ../nbs/60_figures.ipynb #c7ec3b46
 @styled
 def pair_sheet(pairs, idx # samples of a set, one a column
               ) -> Figure:

@@ -329,6 +329,7 @@ class Live:
         words = {'text/plain':type(self).__name__, 'image/png':text64(self.picture_file())}
         return self.box._repr_mimebundle_(**kwargs) | words
 
+# %% ../nbs/64_inspect.ipynb #269f6367
 def menu(options, what):
     look = dict(layout=W.Layout(width='270px'), style=dict(description_width='60px'))
     return W.Dropdown(options=options, description=what, **look)

@@ -53,7 +53,7 @@ def _scale_and_north(ax, grid, step): # below and beside the picture
 # %% ../nbs/69_mapview.ipynb #3cda577e
 def doubt_words(m): # of the rules that a map was made by
     believe,most = m.note['believe'],m.note['max_cover']
-    return f'confidence below {believe:g},\nor optical under {100*most:g} % cloud'
+    return f'confidence below {believe:g},\nor optical, over {100*most:g} % cloud'
 
 def _class_key(m): # marks for the classes that occur, with their shares
     t = m.areas()
@@ -111,6 +111,7 @@ def colours_of(m:Map, band) -> dict: # category -> hexadecimal colour
     full = modality_colours(names) | dict.fromkeys(first, INK)
     return {n:to_hex(.4 + .6*np.array(to_rgb(c))) for n,c in full.items()}
 
+# %% ../nbs/69_mapview.ipynb #c9bc39ad
 def _panel(fig, ax, m, band, step):
     ax.imshow(numbers_rgb(m, band, step), interpolation='nearest')
     ax.set_title(band)

@@ -66,6 +66,7 @@ def _modality_key(names, floors):
     key = [key_mark(color=colours[m], marker=marks[m], ls='-', ms=3, label=word(m)) for m in names]
     return key + [key_mark(marker='', ls=':', lw=1, label="a teacher's entropy")]*floors
 
+# %% ../nbs/61_plots.ipynb #b48cfd51
 @styled
 def modality_curves(runs:dict, # {run: history with ce_NAME, kl_NAME of each modality}
                     quantity='ce' # 'ce', 'kl' or 'both'
@@ -137,7 +138,7 @@ def sky_words(pairs, i) -> str:
 
 def by_modality(values, digits='.2f') -> str: # {name: number}
     "Numbers of each modality in one line"
-    return ', '.join(f'{word(m)} {v:{digits}}' for m,v in values.items())
+    return minus(', '.join(f'{word(m)} {v:{digits}}' for m,v in values.items()))
 
 def _caption(pairs, i, truth, numbers):
     words = [f'truth: {pairs.classes[truth]}' if truth >= 0 else 'truth unknown']
@@ -234,6 +235,7 @@ def _largest_shares(ax, values, masks, colours): # values {name: [N]}
         ax.bar(range(len(masks)), share, .6, bottom=base, color=colours[m])
         base += share
 
+# %% ../nbs/61_plots.ipynb #fbfca437
 @styled
 def shapley_figure(table, # a row a sample: phi_NAME in nats, the column of `by`, and `group`, its scene, where known
                    by='cover' # or another column of names
@@ -265,7 +267,8 @@ def _reliability_panels(top, low, name, t): # table of one network
     some = t[t.n > 0]
     top.plot([0, 1], [0, 1], ls='--', lw=.8, color=GREY, zorder=0)
     _error_bars(top, some.confidence, some.accuracy, some.acc_lo, some.acc_hi, fmt='o', ms=3.5, color=colour)
-    top.set(title=f'{name}\nECE {100*ece(t):.0f} points', xlim=(0, 1), ylim=(-.05, 1.05), xticks=(0, .5, 1), yticks=(0, .5, 1))
+    top.set(xlim=(0, 1), ylim=(-.05, 1.05), xticks=(0, .5, 1), yticks=(0, .5, 1))
+    top.set_title(f'{name}\nECE {100*ece(t):.0f} points')
     low.bar(t.lo, t.n, t.hi - t.lo, align='edge', color=colour, alpha=.45, edgecolor='white', linewidth=.5)
     percent(low.xaxis, 'confidence')
 
