@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['NO_RUN', 'Curve', 'Panel', 'Canvas', 'charts_html', 'charts_figure', 'smooth', 'loss_panels', 'LossExplorer',
-           'content_curves', 'where_it_pays', 'best_methods', 'content_panel', 'advice_html', 'ContentExplorer']
+           'content_curves', 'where_it_pays', 'best_methods', 'content_panel', 'gain_panel', 'advice_html',
+           'ContentExplorer']
 
 # %% ../nbs/66_explore.ipynb #dc4f2dea
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import pandas as pd
 from fastcore.basics import patch
 from matplotlib.ticker import MaxNLocator
 
+from .comparisons import score_name
 from .advice import PAPER_LIMIT, Advice, advise, grid_points, nearest_point, paired_gain
 from .core import *
 from .figures import *
@@ -55,11 +57,13 @@ class Panel:
     at: float = None # a vertical line
     band: tuple = None # (from, to, name) on the x axis
     xlim: tuple = None
+    joined: bool = True # points by lines; categories aren't
     @property
     def limits(self): # (x, y), a little wider than the data
         level = [] if self.level is None else [[self.level]]
         y = _widened([v for c in self.curves for v in (c.y, c.lo, c.hi)] + level)
-        return self.xlim or _widened([c.x for c in self.curves]),y
+        names = (-.5, len(self.names) - .5) if self.names else None
+        return self.xlim or names or _widened([c.x for c in self.curves]),y
 
 # %% ../nbs/66_explore.ipynb #4fa078b3
 _DASH = {'-':'', '--':'6 3', ':':'1.5 3', '-.':'7 3 1.5 3'}
@@ -91,12 +95,14 @@ def _ticks(lo, hi, n=4, integer=False):
 
 # %% ../nbs/66_explore.ipynb #ee3e6c14
 @patch
-def curve(self:Canvas, c:Curve):
+def curve(self:Canvas, c:Curve, joined=True):
     points = [(self.X(a), self.Y(b)) for a,b in zip(c.x, c.y) if not np.isnan(b)]
     way = ' '.join(f'{a:.1f},{b:.1f}' for a,b in points)
     look = f'fill="none" stroke="{c.colour}" stroke-width="1.6" stroke-dasharray="{_DASH[c.dash]}"'
-    out = [f'<polyline {look} points="{way}"/>']
-    if c.marks: out += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2.4" fill="{c.colour}"/>' for a,b in points]
+    out = [f'<polyline {look} points="{way}"/>'] if joined else []
+    fill = c.colour if c.dash == '-' else 'white'
+    dot = f'r="2.6" fill="{fill}" stroke="{c.colour}"'
+    if c.marks: out += [f'<circle cx="{a:.1f}" cy="{b:.1f}" {dot}/>' for a,b in points]
     if c.lo is not None:
         known = [(self.X(x), self.Y(a), self.Y(b)) for x,a,b in zip(c.x, c.lo, c.hi) if not np.isnan(a)]
         out += [self.line(x, a, x, b, f'stroke="{c.colour}"') for x,a,b in known]
@@ -109,9 +115,9 @@ def axes(self:Canvas, p:Panel):
     middle = (self.left + self.width)/2
     out = [self.level(self.floor, 'stroke="currentColor"'), self.upright(self.left, 'stroke="currentColor"'),
            self.text(self.left, 12, p.title, 'start'), self.text(middle, self.height - 3, p.xlabel)]
-    ticks = dict(enumerate(p.names)) or {t:f'{t:g}' for t in _ticks(x0, x1, 5, x1 - x0 > 3)}
+    ticks = dict(enumerate(p.names)) or {t:minus(f'{t:g}') for t in _ticks(x0, x1, 5, x1 - x0 > 3)}
     out += [self.text(self.X(t), self.floor + 13, name) for t,name in ticks.items()]
-    return ''.join(out + [self.text(self.left - 4, self.Y(t) + 3, f'{t:g}', 'end') for t in _ticks(*y)])
+    return ''.join(out + [self.text(self.left - 4, self.Y(t) + 3, minus(f'{t:g}'), 'end') for t in _ticks(*y)])
 
 @patch
 def band(self:Canvas, start, end):
@@ -129,7 +135,7 @@ def svg(self:Panel, width=280) -> str:
     out.append(c.axes(self))
     if self.level is not None: out.append(c.level(c.Y(self.level), 'stroke="#888" stroke-width=".7"'))
     if self.at is not None: out.append(c.upright(c.X(self.at), 'stroke="#888" stroke-width="1.5"'))
-    out += map(c.curve, self.curves)
+    out += [c.curve(line, self.joined) for line in self.curves]
     return f'<svg width="{width}" height="{c.height}" font-size="10" fill="currentColor">{"".join(out)}</svg>'
 
 def _key_html(c): # a curve in the legend
@@ -149,7 +155,8 @@ def charts_html(panels, width=280) -> str:
 def _draw_panel(ax, p):
     if p.band: ax.axvspan(*p.band[:2], color=GREY, alpha=.14, lw=0, label=p.band[2])
     for c in p.curves:
-        ax.plot(c.x, c.y, c.dash, marker='.' if c.marks else '', color=c.colour, label=c.name)
+        marks = dict(marker='o', ms=4, mfc=c.colour if c.dash == '-' else 'white') if c.marks else {}
+        ax.plot(c.x, c.y, ls=c.dash if p.joined else 'none', color=c.colour, label=c.name, **marks)
         if c.lo is not None: ax.vlines(c.x, c.lo, c.hi, color=c.colour, lw=.9)
     if p.level is not None: ax.axhline(p.level, color=GREY, lw=.6, zorder=0)
     if p.at is not None: ax.axvline(p.at, color=GREY, lw=1.2)
@@ -168,7 +175,7 @@ def charts_figure(panels, size=(3., 2.8), # inches of one panel
     if lines: fig.suptitle('\n'.join(lines), x=.01, ha='left', fontsize=7)
     for ax,p in zip(axs, panels): _draw_panel(ax, p)
     key = {l:h for ax in axs for h,l in zip(*ax.get_legend_handles_labels())}
-    key_below(fig, *key.values(), ncols=min(len(key), int(width/1.2)))
+    key_below(fig, *key.values(), ncols=min(len(key), int(width/1.5)))
     return fig
 
 # %% ../nbs/66_explore.ipynb #531c418c
@@ -185,7 +192,7 @@ def smooth(y, # [T]
 # %% ../nbs/66_explore.ipynb #fc95ea6a
 def _history_curves(runs, what, names, window): # `what` was logged: 'ce', 'kl' or 'weight'
     colours = modality_colours(names)
-    for run,dash in zip(runs, LINES*len(runs)):
+    for run,dash in line_styles(runs).items():
         for m in names:
             if m not in logged(runs[run], what): continue
             x,y = column(runs, run, f'{what}_{m}')
@@ -193,9 +200,9 @@ def _history_curves(runs, what, names, window): # `what` was logged: 'ce', 'kl' 
 
 def _score_curves(scores, runs):
     parts = 'all','cloudy','clear'
-    for run,dash in zip(runs, LINES*len(runs)):
+    for run,dash in line_styles(runs).items():
         if run not in scores: continue
-        oa = [scores[run][p].oa if p in scores[run] else np.nan for p in parts]
+        oa = [100*scores[run][p].oa if p in scores[run] else np.nan for p in parts]
         yield Curve(run, np.arange(3), np.array(oa), INK, dash, True)
 
 def loss_panels(runs:dict, # run -> history of the target network
@@ -210,7 +217,7 @@ def loss_panels(runs:dict, # run -> history of the target network
     accuracy = list(_score_curves(scores or {}, runs))
     out = [Panel(QUANTITIES[quantity], losses, 'epoch')]
     if weights: out.append(Panel('weight of the loss', weights, 'epoch', level=1))
-    if accuracy: out.append(Panel('overall accuracy', accuracy, names=('all','cloudy','clear')))
+    if accuracy: out.append(Panel('overall accuracy, %', accuracy, names=('all','cloudy','clear'), joined=False))
     return out
 
 # %% ../nbs/66_explore.ipynb #401b51e6
@@ -277,25 +284,38 @@ def best_methods(points:pd.DataFrame, content) -> pd.DataFrame: # a line a cover
     "The best mean at the content nearest to what was asked, by cover and label budget"
     mean = _at(points, content=content).groupby(['cover','per_class','method']).score.mean().reset_index()
     best = mean.loc[mean.groupby(['cover','per_class']).score.idxmax()]
-    words = [f'{r.method} {r.score:.3f}' for r in best.itertuples()]
+    words = [f'{r.method} {100*r.score:.1f} %' for r in best.itertuples()]
     return best.assign(what=words).pivot(index='cover', columns='per_class', values='what')
 
 # %% ../nbs/66_explore.ipynb #7ae1dc8c
 def content_panel(curves:pd.DataFrame, # of `content_curves`
                   content=None, # where somebody stands
                   score='OA', ours='Ours', without='without IRM') -> Panel:
-    "Methods against cloud content, with intervals over seeds"
-    methods = sorted(set(curves.method))
-    look = looks(methods, ours, without)
+    "Methods against cloud content"
+    look = looks(sorted(set(curves.method)), ours, without)
     out = []
-    for k,m in enumerate(methods):
+    for m,how in look.items():
         g = curves[curves.method == m]
-        x = g.content + 0.004*(k - len(methods)/2) # side by side
-        values = [v.to_numpy() for v in (x, g['mean'], g.lo, g.hi)]
-        out.append(Curve(m, *values[:2], look[m]['color'], look[m]['ls'], True, *values[2:]))
-    warning = PAPER_LIMIT,1.02,"the paper's warning"
-    return Panel(score, out, 'cloud content', at=content, band=warning, xlim=(-.02, 1.02))
+        x,y = 100*g.content.to_numpy(),100*g['mean'].to_numpy()
+        out.append(Curve(m, x, y, how['color'], how['ls'], True))
+    return Panel(f'{score_name(score)}, %', out, at=None if content is None else 100*content, **_content_axis())
 
+def _content_axis():
+    warning = 100*PAPER_LIMIT,102,"the paper's warning"
+    return dict(xlabel='cloud content, % of images', band=warning, xlim=(-2, 102))
+
+def gain_panel(points:pd.DataFrame, # of `grid_points`, at one cover and label budget
+               content=None, ours='Ours', without='without IRM') -> Panel: # None where no seed has both
+    "The difference of two methods, seed by seed, with its interval"
+    g = paired_gain(points, ours, without, 'score').dropna(subset='content')
+    if not len(g): return None
+    lo,hi = (100*v.to_numpy() for v in (g.lo, g.hi))
+    line = Curve(f'{ours} less {without}, 95 % interval over seeds', 100*g.content.to_numpy(),
+                 100*g['mean'].to_numpy(), INK, '-', True, lo, hi)
+    at = None if content is None else 100*content
+    return Panel(f'{ours} less {without}, points', [line], level=0, at=at, joined=False, **_content_axis())
+
+# %% ../nbs/66_explore.ipynb #e79ece7a
 def _rows_html(head, rows):
     def line(cells): return ''.join(f'<td style="text-align:left;padding:1px 12px 1px 0">{c}</td>' for c in cells)
     lines = [line(f'<b>{escape(h)}</b>' for h in head), *(line(map(escape, map(str, r))) for r in rows)]
@@ -303,10 +323,10 @@ def _rows_html(head, rows):
 
 def advice_html(a:Advice, best:pd.DataFrame, pays=()) -> str:
     "Advice, the best methods by cover and budget, and what was found on these data"
-    intervals = [f'{r.lo:.3f} to {r.hi:.3f}' if r.seeds > 1 else 'one seed' for r in a.table.itertuples()]
-    rows = [(r.method + ' ='*r.tied, f'{r.mean:.3f}', i, r.seeds) for r,i in zip(a.table.itertuples(), intervals)]
+    intervals = [f'{100*r.lo:.1f} to {100*r.hi:.1f}' if r.seeds > 1 else 'one seed' for r in a.table.itertuples()]
+    rows = [(r.method + ' ='*r.tied, f'{100*r.mean:.1f}', i, r.seeds) for r,i in zip(a.table.itertuples(), intervals)]
     cells = [(f'cover {c:.0%}', *line) for c,line in zip(best.index, best.to_numpy())]
-    tables = _rows_html(['method','mean','interval','seeds'], rows)
+    tables = _rows_html(['method','mean, %','95 % interval over seeds','seeds'], rows)
     tables += _rows_html(['best mean', *(f'{n:g} labels a class' for n in best.columns)], cells)
     said = ''.join(f'<p style="margin:3px 0">{escape(s)}</p>' for s in (*a.sentences, *pays))
     row = 'display:flex;flex-wrap:wrap;align-items:flex-start;gap:8px 24px'
@@ -334,7 +354,7 @@ class ContentExplorer(Live):
         values = np.unique(next(iter(self.points.values()))[axis].dropna())
         options = [(words.format(v), float(v)) for v in values]
         return W.SelectionSlider(options=options, description=axis.replace('_', ' '), layout=W.Layout(width='420px'))
-    def static(self): return charts_figure([self.panel], (6.4, 2.8), self.advice.sentences)
+    def static(self): return charts_figure(self.panels, (3.4, 2.8), self.advice.sentences)
 
 # %% ../nbs/66_explore.ipynb #12f3db4b
 @patch(as_prop=True)
@@ -345,13 +365,18 @@ def advice(self:ContentExplorer) -> Advice:
     return advise(self.here, self.content.value, self.cover.value, self.budget.value, 'score', *self.pair)
 
 @patch(as_prop=True)
-def panel(self:ContentExplorer) -> Panel:
+def beside(self:ContentExplorer) -> pd.DataFrame: # all contents at the chosen cover and budget
+    return self.here[(self.here.cover == self.cover.value) & (self.here.per_class == self.budget.value)]
+
+@patch(as_prop=True)
+def panels(self:ContentExplorer) -> list: # of `Panel`
     curves = content_curves(self.here, self.cover.value, self.budget.value)
-    return content_panel(curves, self.content.value, self.score.value, *self.pair)
+    methods = content_panel(curves, self.content.value, self.score.value, *self.pair)
+    difference = gain_panel(self.beside, self.content.value, *self.pair)
+    return [methods, difference] if difference else [methods]
 
 @patch
 def show(self:ContentExplorer, change=None):
-    p = self.here
-    pays = where_it_pays(p[(p.cover == self.cover.value) & (p.per_class == self.budget.value)], *self.pair)
-    best = best_methods(p, self.content.value)
-    self.page.value = charts_html([self.panel], 640) + advice_html(self.advice, best, pays)
+    pays = where_it_pays(self.beside, *self.pair)
+    best = best_methods(self.here, self.content.value)
+    self.page.value = charts_html(self.panels, 420) + advice_html(self.advice, best, pays)

@@ -50,14 +50,23 @@ def _epochs(ax):
 
 def _modality_panel(ax, runs, run, quantity, names):
     colours = modality_colours(names)
-    for m,ls in zip(names, ('-','--','-.')*len(names)):
+    marks = modality_marks(names)
+    ls = line_styles(runs)[run]
+    for m in names:
         if m not in logged(runs[run], quantity): continue
         x,y = column(runs, run, f'{quantity}_{m}')
-        ax.plot(x, y, color=colours[m], ls=ls, label=word(m))
+        ax.plot(x, y, color=colours[m], ls=ls, marker=marks[m], ms=3, markevery=max(1, len(x)//6))
         if quantity == 'ce':
             floor = y - column(runs, run, f'kl_{m}')[1]
-            ax.plot(x, floor, color=colours[m], ls=':', lw=1, label=f"{word(m)} teacher's entropy")
+            ax.plot(x, floor, color=colours[m], ls=':', lw=1)
 
+def _modality_key(names, floors):
+    colours = modality_colours(names)
+    marks = modality_marks(names)
+    key = [key_mark(color=colours[m], marker=marks[m], ls='-', ms=3, label=word(m)) for m in names]
+    return key + [key_mark(marker='', ls=':', lw=1, label="a teacher's entropy")]*floors
+
+# %% ../nbs/61_plots.ipynb #b48cfd51
 @styled
 def modality_curves(runs:dict, # {run: history with ce_NAME, kl_NAME of each modality}
                     quantity='ce' # 'ce', 'kl' or 'both'
@@ -72,8 +81,7 @@ def modality_curves(runs:dict, # {run: history with ce_NAME, kl_NAME of each mod
         line[0].set_ylabel(QUANTITIES[q])
     for ax,run in zip(axs[0], runs): ax.set_title(run)
     for ax in axs[-1]: _epochs(ax)
-    key = {l:h for ax in axs[0] for h,l in zip(*ax.get_legend_handles_labels())}
-    axs[0,-1].legend(key.values(), key, loc='upper left', bbox_to_anchor=(1, 1))
+    axs[0,-1].legend(handles=_modality_key(names, 'ce' in rows), loc='upper left', bbox_to_anchor=(1, 1))
     return fig
 
 # %% ../nbs/61_plots.ipynb #89195b1c
@@ -92,7 +100,7 @@ def regulation_curves(runs:dict # {run: history with weight_NAME of each teacher
     colours = modality_colours(names)
     curves = [(axs[0], f'weight_{n}', colours[n], word(n)) for n in names]
     curves.append((axs[1], 'loss_scale', INK, 'loss scale'))
-    for run,ls in zip(runs, LINES*len(runs)):
+    for run,ls in line_styles(runs).items():
         for ax,key,colour,label in curves:
             if not any(key in h for h in runs[run]): continue
             ax.plot(*column(runs, run, key), color=colour, ls=ls, label=f'{label}, {run}' if len(runs) > 1 else label)
@@ -130,7 +138,7 @@ def sky_words(pairs, i) -> str:
 
 def by_modality(values, digits='.2f') -> str: # {name: number}
     "Numbers of each modality in one line"
-    return ', '.join(f'{word(m)} {v:{digits}}' for m,v in values.items())
+    return minus(', '.join(f'{word(m)} {v:{digits}}' for m,v in values.items()))
 
 def _caption(pairs, i, truth, numbers):
     words = [f'truth: {pairs.classes[truth]}' if truth >= 0 else 'truth unknown']
@@ -210,7 +218,10 @@ def contribution_figure(table, # a row a sample: S_NAME of each modality, and th
             for m,dy in _spread(columns, .64/len(columns)): _box(ax, table[columns[m]][mask], y + dy, colours[m])
         name_rows(ax, list(masks))
         ax.set(xlim=(0, 1.02), xlabel='S: probability of the predicted class', title=f'by {_axis_name(b)}')
-    key_below(fig, *(key_mark(color=c, label=word(m)) for m,c in colours.items()))
+    quantiles = [key_mark(marker='', ls='-', lw=3, alpha=.45, label='quartiles'),
+                 key_mark(marker='', ls='-', lw=.8, label='5th to 95th percentile')]
+    dots = [key_mark(color=c, label=f'{word(m)}, median') for m,c in colours.items()]
+    key_below(fig, *dots, *quantiles, ncols=2 if len(by) == 1 else len(dots) + 2)
     return fig
 
 # %% ../nbs/61_plots.ipynb #69d8d9b9
@@ -224,6 +235,7 @@ def _largest_shares(ax, values, masks, colours): # values {name: [N]}
         ax.bar(range(len(masks)), share, .6, bottom=base, color=colours[m])
         base += share
 
+# %% ../nbs/61_plots.ipynb #fbfca437
 @styled
 def shapley_figure(table, # a row a sample: phi_NAME in nats, the column of `by`, and `group`, its scene, where known
                    by='cover' # or another column of names
@@ -234,16 +246,19 @@ def shapley_figure(table, # a row a sample: phi_NAME in nats, the column of `by`
     colours = modality_colours(list(columns))
     masks = _masks(table, by)
     fig,((top,),(low,)) = plate(SINGLE, 3.5, 2, 1, sharex=True, height_ratios=[1.8, 1])
-    for (m,dx),mark in zip(_spread(columns, .2), 'osD^v'*len(columns)):
+    marks = modality_marks(list(columns))
+    for m,dx in _spread(columns, .2):
         means = mean_by(table[columns[m]], masks, table.group if 'group' in table else None)[1:]
         _error_bars(top, np.arange(len(means)) + dx, means['mean'], means.lo, means.hi,
-                    fmt=mark, ms=4, color=colours[m], label=word(m))
+                    fmt=marks[m], ms=4, color=colours[m], label=word(m))
     _largest_shares(low, {m:table[c].to_numpy() for m,c in columns.items()}, masks, colours)
     top.axhline(0, color=GREY, lw=.8, zorder=0)
     top.set_ylabel('Shapley value, nats')
     low.set(ylim=(0, 1), yticks=(0, .5, 1), ylabel='largest in,\nshare', xlabel=f'{_axis_name(by)} (samples)')
     low.set_xticks(range(len(masks)), [k.replace(' (', '\n(') for k in masks])
-    key_below(fig, *top.get_legend_handles_labels()[0])
+    of_what = 'scenes' if 'group' in table else 'samples'
+    bars = key_mark(marker='|', ms=9, label=f'95 % interval, {of_what}')
+    key_below(fig, *top.get_legend_handles_labels()[0], bars, ncols=2)
     return fig
 
 # %% ../nbs/61_plots.ipynb #25e7521e
@@ -252,10 +267,10 @@ def _reliability_panels(top, low, name, t): # table of one network
     some = t[t.n > 0]
     top.plot([0, 1], [0, 1], ls='--', lw=.8, color=GREY, zorder=0)
     _error_bars(top, some.confidence, some.accuracy, some.acc_lo, some.acc_hi, fmt='o', ms=3.5, color=colour)
-    top.set(title=f'{name}\nECE {ece(t):.2f}', xlim=(0, 1), ylim=(-.05, 1.05), yticks=(0, .5, 1))
-    top.set_xticks([0, .5, 1], ['0','0.5','1'])
+    top.set(xlim=(0, 1), ylim=(-.05, 1.05), xticks=(0, .5, 1), yticks=(0, .5, 1))
+    top.set_title(f'{name}\nECE {100*ece(t):.0f} points')
     low.bar(t.lo, t.n, t.hi - t.lo, align='edge', color=colour, alpha=.45, edgecolor='white', linewidth=.5)
-    low.set_xlabel('confidence')
+    percent(low.xaxis, 'confidence')
 
 @styled
 def reliability_figure(tables:dict # {network: table of explain.reliability}, up to four
@@ -265,8 +280,9 @@ def reliability_figure(tables:dict # {network: table of explain.reliability}, up
     width = SINGLE if len(tables) < 3 else DOUBLE
     fig,axs = plate(width, 2.8, 2, len(tables), sharex=True, sharey='row', height_ratios=[2.6, 1])
     for (top,low),(name,t) in zip(axs.T, tables.items()): _reliability_panels(top, low, name, t)
-    axs[0,0].set_ylabel('accuracy')
+    percent(axs[0,0].yaxis, 'accuracy')
     axs[1,0].set_ylabel('samples')
+    key_below(fig, key_bar('95 % interval (Wilson)', ms=3.5))
     return fig
 
 # %% ../nbs/61_plots.ipynb #4949427f
@@ -288,8 +304,9 @@ def _filter_walk(ax, whole): # rows of the audit that are about all samples
     for (f,t),(ls,marker) in zip(whole.groupby('filter', sort=False), (('-', 'o'), ('--', 's'))):
         fill = 'white' if ls == '--' else INK
         ax.plot(t.share, t.precision, ls, marker=marker, ms=3.5, mfc=fill, color=INK, lw=1, label=f'{f} filter')
-    ax.set(xlim=(0, 1.1), xlabel='share kept', ylabel='precision of what is kept')
-    ax.legend(loc='lower left')
+    ax.set_xlim(0, 1.1)
+    percent(ax.xaxis, 'share kept')
+    percent(ax.yaxis, 'precision of what is kept')
     known = whole.dropna(subset='precision')
     one = known[known['filter'] == known['filter'].iloc[0]]
     _label_tau(ax, one.tau, one[['share','precision']].to_numpy(), known[['share','precision']].to_numpy())
@@ -302,7 +319,8 @@ def _filter_parts(ax, parts, title):
         around = [[r.precision - r.lo], [r.hi - r.precision]]
         ax.errorbar(r.precision, y, xerr=around, fmt='o', ms=4, elinewidth=1, color=INK)
     name_rows(ax, [f'{r.part} ({r.n:,})' for r in parts.itertuples()])
-    ax.set(xlim=(-.02, 1.03), xlabel='share kept (bar), precision (mark)', title=title)
+    ax.set(xlim=(-.02, 1.03), title=title)
+    percent(ax.xaxis, 'share kept, precision')
 
 @styled
 def filter_figure(audit, # table of explain.filter_audit
@@ -318,6 +336,8 @@ def filter_figure(audit, # table of explain.filter_audit
     else: fig,(axs,) = plate(SINGLE, 2.6)
     _filter_walk(axs[0], audit[audit.part == 'all'])
     if len(parts): _filter_parts(axs[1], parts, f'{filter} filter, τ {tau:g}')
+    key = [key_mark(marker='s', ms=7, alpha=.3, label='share kept'), key_bar('precision, 95 % interval (Wilson)', ms=4)]
+    key_below(fig, *axs[0].get_legend_handles_labels()[0], *key*bool(len(parts)), ncols=4)
     return fig
 
 # %% ../nbs/61_plots.ipynb #0c78a2ba
@@ -354,7 +374,7 @@ def _picture_column(fig, ax, cax, picture, i):
 def _map_column(fig, ax, cax, m, name, top): # map [H,W] in nats, largest value of the scale
     e = int(np.floor(np.log10(top))) # a pixel adds little
     end = top/10**e
-    image = ax.imshow(m/10**e, cmap='PuOr', vmin=-end, vmax=end)
+    image = ax.imshow(m/10**e, cmap=SIGNED, vmin=-end, vmax=end)
     _bar(fig, image, cax, np.round((-end, 0, end), 1), f'$10^{{{e}}}$ nats a pixel')
     ax.set_title(minus(f'{word(name)} adds\n{m.sum():+.2f} nats'))
 

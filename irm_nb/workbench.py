@@ -68,7 +68,8 @@ def lab_view(j:Ensemble, i:int, spec:clouds.CloudSpec,
     without = without or ask(j.probes, without_clouds(one))
     said = ask(j.probes, one)
     facts = dict(_lab_facts(j, i, one, spec, said, without))
-    return View(str(j.pairs.ids[i]), tiles(one, 0), said, j.pairs.classes, int(j.truth[i]), facts, without)
+    about = dict(truth=int(j.truth[i]), facts=facts, compare=without, note=note_of(j))
+    return View(str(j.pairs.ids[i]), tiles(one, 0), said, j.pairs.classes, **about)
 
 # %% ../nbs/65_workbench.ipynb #a445c428
 COVERS = 0, 0.2, 0.4, 0.6, 0.8, 1
@@ -94,8 +95,7 @@ def cover_figure(j:Ensemble, i:int, spec:clouds.CloudSpec, covers=COVERS) -> Pla
         bare(ax)
         ax.set_title(f'cover {c:g}', fontsize=7)
     ax = low.subplots()
-    for (n,p),ls in zip(said.items(), LINES*len(said)):
-        ax.plot(covers, p, ls, marker='.', color=colour_of(n), label=word(n))
+    for n,how in network_looks(list(said)).items(): ax.plot(covers, said[n], ms=4, label=word(n), **how)
     whose = j.pairs.classes[j.truth[i]] if j.truth[i] >= 0 else 'its first choice'
     ax.set(xlabel='cover of this sample', ylabel=f'probability of {whose}', ylim=(-.02, 1.02))
     ax.legend(loc='upper left', bbox_to_anchor=(1, 1))
@@ -150,7 +150,8 @@ def label_view(pairs:Scenes, i:int, logits) -> View: # logits [K]
     seen = tiles(pairs, i, KINDS[1:]) # whoever labels sees what the network sees
     p = soft_labels(logits)
     doubt = f'{float(entropy(p)):.2f} of at most {np.log(len(pairs.classes)):.2f} nats'
-    return View(str(pairs.ids[i]), seen, dict(network=p.numpy()), pairs.classes, facts=dict(entropy=doubt))
+    about = dict(facts=dict(entropy=doubt), note=note_of(pairs))
+    return View(str(pairs.ids[i]), seen, dict(network=p.numpy()), pairs.classes, **about)
 
 def queue_html(pairs, rows, logits) -> str: # logits [N,K]
     "The first of some samples to be labelled, and the others small"

@@ -589,7 +589,8 @@ def target(n, # samples
     bands = _check_bands(bands)
     out,labels,index = _arrays(n, seed, indices, workers, bands, height)
     s = PairedScenes(opt=out['opt'], sar=out['sar'], labels=labels, classes=tuple(TARGET), bands=bands,
-                     ids=[f'{seed}-{i}' for i in index], groups=[f'{seed}-s{i//PER_SCENE}' for i in index])
+                     ids=[f'{seed}-{i}' for i in index], groups=[f'{seed}-s{i//PER_SCENE}' for i in index],
+                     report='synthetic')
     return s.with_modality('dem', Modality(out['dem'], ('elevation',), 'm', 'height')) if height else s
 
 # %% ../nbs/05_world.ipynb #8bd67531
@@ -609,4 +610,5 @@ def source(n, # samples
     "Aerial RGB scenes: the same painters at a finer pixel, in other colours and other classes"
     shares = np.ones(len(SOURCE))
     out,labels,index = _make('source', [*SOURCE.values()], shares, n, seed, indices, workers, SOURCE_PIXEL, _aerial)
-    return SceneSet(images=out['images'], labels=labels, classes=tuple(SOURCE), ids=[f'{seed}-{i}' for i in index])
+    return SceneSet(images=out['images'], labels=labels, classes=tuple(SOURCE), ids=[f'{seed}-{i}' for i in index],
+                    report='synthetic')

@@ -1,6 +1,7 @@
 """A notebook, opened in JupyterLab by a real browser and run from top to bottom."""
-import json, os, re, shutil, signal, socket, subprocess, sys, time, urllib.request
+import io, json, os, re, shutil, signal, socket, subprocess, sys, time, urllib.request
 import pytest
+from PIL import Image, ImageOps
 
 from conftest import ROOT
 
@@ -33,7 +34,7 @@ def settled(page):
     page.wait_for_timeout(200)
 
 ARTEFACTS = ROOT/'artefacts' # what a test leaves to be looked at
-PICTURES = os.environ.get('IRM_NB_PICTURES') # set by `make pictures`: networks of demo size, kept in the user's store, and a new picture for nbs/index.ipynb
+PICTURES = os.environ.get('IRM_NB_PICTURES') # set by `make pictures`: all of the notebook's samples and epochs, with the small network of the other tests, and a new picture for nbs/index.ipynb
 
 def free_port():
     with socket.socket() as s:
@@ -52,7 +53,7 @@ def lab(lab_root):
     root,port = lab_root,free_port()
     env = {k: v for k,v in os.environ.items() if k != 'MPLBACKEND'}
     env |= {f'JUPYTER_{k}_DIR': str(root/k.lower()) for k in ('CONFIG', 'DATA', 'RUNTIME')} | dict(IPYTHONDIR=str(root/'ipython'), JUPYTER_PREFER_ENV_PATH='1')
-    if not PICTURES: env['IRM_NB_STORE'] = str(root/'store')
+    env['IRM_NB_STORE'] = str(root/'store')
     quiet = root/'config'/'lab'/'user-settings'/'@jupyterlab'/'apputils-extension'/'notification.jupyterlab-settings' # nobody is asked about news
     quiet.parent.mkdir(parents=True)
     quiet.write_text('{"fetchNews": "false"}')
@@ -84,6 +85,45 @@ def chromium():
         browser = p.chromium.launch(executable_path=BROWSER, args=args)
         yield browser
         browser.close()
+
+class Film:
+    "Widgets photographed one after the other, as one animated picture"
+    def __init__(self, page, width=800):
+        self.page,self.width = page,width
+        self.frames,self.times = [],[]
+    def shot(self, widget, seconds, wait_for=''):
+        from playwright.sync_api import expect
+        widget.scroll_into_view_if_needed() # cells above it may still come into being, and move it
+        settled(self.page)
+        expect(widget.locator('.irm-view')).to_contain_text(wait_for)
+        widget.scroll_into_view_if_needed()
+        settled(self.page)
+        image = Image.open(io.BytesIO(widget.screenshot())).convert('RGB')
+        self.frames.append(image.resize((self.width, round(image.height*self.width/image.width)), Image.Resampling.LANCZOS))
+        self.times.append(round(1000*seconds))
+    def save(self, path):
+        page = self.width,max(f.height for f in self.frames)
+        pages = [ImageOps.pad(f, page, color='white', centering=(0, 0)) for f in self.frames]
+        pages[0].save(path, save_all=True, append_images=pages[1:], duration=self.times, loop=0, quality=60, method=6)
+
+def film_of_inspector(page, inspector, cloud_lab, knob):
+    "The sample inspector and the cloud lab, used: other samples, another order, other filters, more and more cloud"
+    film = Film(page)
+    maps = '± ' # they come last
+    film.shot(inspector, 1.2, maps)
+    for _ in range(2):
+        inspector.get_by_role('button', name='▶').click()
+        film.shot(inspector, .8, maps)
+    for what,value in {'order':'most cover', 'show':'wrong', 'clouds':'clear'}.items():
+        inspector.get_by_label(what, exact=True).select_option(value)
+        film.shot(inspector, 1, maps)
+    cover = knob(cloud_lab, 'cover')
+    cover.press('Home')
+    film.shot(cloud_lab, .7)
+    for seconds in (.4, .4, .4, .4, .9):
+        for _ in range(4): cover.press('PageUp') # a twentieth each
+        film.shot(cloud_lab, seconds)
+    return film
 
 def made_small(path, changes):
     "The copy of a notebook, with other numbers in its cells"
@@ -133,7 +173,8 @@ def test_inspector_answers(lab, lab_root, chromium):
     small = {'n_source = 240': 'n_source = 48', 'n_target = 480': 'n_target = 120', 'labels = 15': 'labels = 2',
              'epochs = 25': 'epochs = 1', 'tau=0.3': f'tau=0., {SMALL}',
              **with_small_net('from irm_nb.transfer import PRESETS, evaluate, teachers')}
-    if not PICTURES: made_small(folder/'inspect_samples.ipynb', small)
+    if PICTURES: small = {'tau=0.3': f'tau=0.3, {SMALL}'} | with_small_net('from irm_nb.transfer import PRESETS, evaluate, teachers')
+    made_small(folder/'inspect_samples.ipynb', small)
     expect.set_options(timeout=30_000)
     page,_ = opened(chromium, lab, 'analysis/inspect_samples.ipynb')
     try:
@@ -143,9 +184,7 @@ def test_inspector_answers(lab, lab_root, chromium):
         def widget(words): return page.locator('.jp-Cell-outputArea', has=page.get_by_text(words, exact=True))
         names = 'save view','softness','smoothed','per class','undo'
         inspector,cloud_lab,losses,advisor,helper = map(widget, names)
-        if PICTURES:
-            expect(inspector.locator('.irm-view')).to_contain_text('± ') # the maps are there
-            inspector.screenshot(path=ROOT/'nbs'/'images'/'inspector.png')
+        if PICTURES: film_of_inspector(page, inspector, cloud_lab, knob).save(ROOT/'nbs'/'images'/'inspector.webp')
         for what,value in {'clouds':'cloudy or clear', 'show':'all samples'}.items(): # networks as small as these may all say the same
             inspector.get_by_label(what, exact=True).select_option(value)
         title = inspector.locator('.irm-view b').first # read by `text_content`: a cell out of sight has no inner text
