@@ -159,7 +159,7 @@ def _run_options(p, out):
     p.add_argument('--out', type=_path, help=f'folder for results, beside those of other commands (default: {out})')
     p.add_argument('--save', type=_path, metavar='DIR', help="save the trained networks there, for irm_run predict")
     p.add_argument('--calibrate', action='store_true',
-                   help='with --save: make confidences rates of being right; each row is trained five times more for it')
+                   help='with --save: make confidences rates of being right; trains each row five times more')
     p.add_argument('--store', type=_path, help="folder of the stage store (default: IRM_NB_STORE, or the user's cache)")
     _device_options(p)
 

@@ -43,7 +43,7 @@ def check_fields(c, # configuration: a frozen dataclass
 # %% ../nbs/11_train.ipynb #163de54c
 RULES = dict(epochs=dict(least=1), batch=dict(least=2), lr=dict(above=0), weight_decay=dict(least=0),
              optimizer=('adam','sgd'), schedule=('cosine','constant'), drawn_clouds=dict(least=0, most=1),
-             left_out=dict(least=0, most=1), accumulate=dict(least=1))
+             left_out=dict(least=0, most=1), overcast=dict(least=0, most=1), accumulate=dict(least=1))
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -57,6 +57,7 @@ class TrainConfig:
     augment: bool = True # flips and quarter turns
     drawn_clouds: float = 0. # share of the images that get a new cloud at every step
     left_out: float = 0. # share of the samples that are shown without one of their modalities
+    overcast: float = later(0.) # share of the images under thick cloud all over
     accumulate: int = later(1) # parts in which a batch goes through the network, one after the other
     def __post_init__(self): check_fields(self, **RULES)
     def rate(self, step:int, steps:int) -> float: # step from 0, of so many
@@ -113,7 +114,7 @@ class Epochs:
     "Rounds in which every row is shown once"
     def __init__(self, batches:Batches, rows, cfg:TrainConfig):
         self.rows,self.cfg,self.comp = rows,cfg,batches.comp
-        self.views = Views(batches, cfg.augment, cfg.drawn_clouds, cfg.left_out)
+        self.views = Views(batches, cfg.augment, cfg.drawn_clouds, cfg.left_out, cfg.overcast)
         self.rounds = cfg.epochs
         parts = epoch_rows(rows, torch.Generator(), cfg.batch)
         self.steps = len(parts)

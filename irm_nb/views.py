@@ -60,10 +60,11 @@ class Sky:
     "Clouds drawn anew over every batch, on its device"
     def __init__(self, batches:Batches,
                  share:float, # of the images that get one
-                 cover=(0.05, 1.0) # share of its pixels, drawn between
+                 cover=(0.05, 1.0), # share of its pixels, drawn between
+                 overcast=0. # share of the images that lie under thick cloud all over
                 ):
-        check_share('share', share)
-        self.share = share
+        self.share = check_share('share', share)
+        self.overcast = check_share('overcast', overcast)
         self.there = [m.present for m in batches.s.modalities.values() if m.clouded and m.present is not None]
         device = batches.comp.device
         self.alpha = torch.tensor(_skies(tuple(batches.s.size), tuple(cover)), device=device)
@@ -74,11 +75,14 @@ class Sky:
 @patch
 def opacity(self:Sky, rows, g) -> torch.Tensor: # uint8 [B,H,W], 0 all over where there is no cloud
     "Opacity over the samples of a batch"
-    which = torch.randint(len(self.alpha), (len(rows),), generator=g)
-    cloudy = torch.rand(len(rows), generator=g) < self.share
-    for there in self.there: cloudy &= torch.tensor(there[np.asarray(rows)])
-    a = augment(self.alpha[which.to(self.alpha.device)][:,None], g)[:,0]
-    return a*cloudy.to(a.device)[:,None,None]
+    n = len(rows)
+    device = self.alpha.device
+    which = torch.randint(len(self.alpha), (n,), generator=g)
+    cloudy = torch.rand(n, generator=g) < self.share
+    a = augment(self.alpha[which.to(device)][:,None], g)[:,0]*cloudy.to(device)[:,None,None]
+    if self.overcast: a[(torch.rand(n, generator=g) < self.overcast).to(device)] = 255
+    for there in self.there: a[~torch.tensor(there[np.asarray(rows)]).to(device)] = 0
+    return a
 
 @patch
 def __call__(self:Sky, x, # [B,C,H,W], normalised
@@ -115,15 +119,17 @@ class Views:
     def __init__(self, batches:Batches,
                  flips=True, # one of the eight flips and quarter turns
                  drawn_clouds=0., # share of the images that get a new cloud
-                 left_out=0. # share of the samples that are shown without one of their modalities
+                 left_out=0., # share of the samples that are shown without one of their modalities
+                 overcast=0. # share of the images that lie under thick cloud all over
                 ):
         self.batches,self.flips = batches,flips
         self.left_out = check_share('left_out', left_out)
-        if (drawn_clouds or left_out) and not hasattr(batches, 's'):
-            found = f'{drawn_clouds:g} and {left_out:g} with {type(batches).__name__}'
-            raise OptionError('drawn_clouds, left_out', found,
+        asked = drawn_clouds, left_out, overcast
+        if any(asked) and not hasattr(batches, 's'):
+            found = f'{", ".join(map("{:g}".format, asked))} with {type(batches).__name__}'
+            raise OptionError('drawn_clouds, left_out, overcast', found,
                               '0 for a row that batches its images itself', 'Leave these choices out for this row.')
-        self.sky = Sky(batches, drawn_clouds) if drawn_clouds else None
+        self.sky = Sky(batches, drawn_clouds, overcast=overcast) if drawn_clouds or overcast else None
         self.slices = channel_slices(batches.s.inputs) if left_out else None
     def __call__(self, rows, # [B], of the set
                  g:torch.Generator) -> torch.Tensor: # [B,C,H,W], normalised
