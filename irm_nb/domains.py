@@ -235,15 +235,14 @@ def _pool9(unlabelled:int=None): # how many of the other crops, drawn at random;
         raise UnreadableFile(folder, 'no files *_S2_RGB.tif', expected, 'Check IRM_NB_DATA.')
     names,sets = zip(*(_crops(folder, scene) for scene in scenes))
     ids = np.concatenate([*names])
-    new = ~np.isin(ids, [i.split('/')[1] for i in known.ids])
+    new = np.flatnonzero(~np.isin(ids, [i.split('/')[1] for i in known.ids]))
+    drawn = np.random.default_rng(0).permutation(len(new))[:unlabelled]
+    new = new[np.sort(drawn)]
     def all_of(k): return np.concatenate([known[k].values, np.concatenate([s[k].values for s in sets])[new]])
     modalities = {k:replace(m, values=all_of(k)) for k,m in known.modalities.items()}
-    labels = np.concatenate([known.labels, np.full(new.sum(), -1)])
+    labels = np.concatenate([known.labels, np.full(len(new), -1)])
     groups = [*known.groups, *(i.split('_')[0] for i in ids[new])]
-    s = Scenes(modalities, labels, known.classes, [*known.ids, *ids[new]], groups=groups)
-    if unlabelled is None: return s
-    drawn = np.random.default_rng(0).permutation(new.sum())[:unlabelled]
-    return s.subset(np.r_[:len(known), len(known) + np.sort(drawn)])
+    return Scenes(modalities, labels, known.classes, [*known.ids, *ids[new]], groups=groups)
 
 # %% ../nbs/50_domains.ipynb #146f9d8f
 def _option(name, kind, text):

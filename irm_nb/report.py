@@ -28,7 +28,7 @@ from .figures import DOUBLE, INK, GREY, minus, name_rows, plate, styled
 from .methods.all import METHODS
 from .metrics import cluster_bootstrap, paired, right_answers
 from .store import Store
-from .tables import Sheet, as_text, check_columns, paper_table
+from .tables import Sheet, as_text, check_columns, markdown_table, paper_table, sees_one
 
 # %% ../nbs/74_report.ipynb #9fc8bc6b
 APART = (*(f.name for f in fields(Cell) if f.name not in ('method','seed')), 'config') # in which tables may not mix
@@ -107,10 +107,6 @@ def _code(v):
     text = ' '.join(str(v).split()).replace('`', "'").replace('|', '¦')
     return f'`{text}`' if text else '–'
 
-def _table(head, rows): # of texts; Markdown
-    lines = [head, ['---']*len(head), *rows]
-    return '\n'.join('| ' + ' | '.join(map(str, l)) + ' |' for l in lines)
-
 def setting_words(s:dict) -> str: # Markdown
     "A setting in a line"
     usual = {f.name:f.default for f in fields(Cell)}
@@ -176,7 +172,7 @@ def protocol(rows:pd.DataFrame, # of `in_setting`
     facts |= dict(methods=f'{rows.method.nunique()}: ' + ', '.join(dict.fromkeys(rows.method)),
                   seeds=f'{rows.seed.nunique()}: ' + ', '.join(map(str, sorted(set(rows.seed)))))
     facts |= dict(schedules=_code(r.preset), choices=_code((r.choices or '').replace(',', ', ')), **_trained(r))
-    return Told(_table(['what', 'how'], [[k, v] for k,v in facts.items()]))
+    return Told(markdown_table(['what', 'how'], [[k, v] for k,v in facts.items()]))
 
 # %% ../nbs/74_report.ipynb #74b3cd99
 FEW = dict(seeds=5, scenes=30, pairs=20) # below which a limit is named
@@ -254,7 +250,8 @@ def failures(every:pd.DataFrame) -> Told:
             where = '{} → {} · {}'.format(*map(_code, place))
             lines.append([where, method, ', '.join(map(str, sorted(set(u.seed)))), _code(error[:300])])
     unread = [f'- {_code(w)}' for w in every.attrs.get('unread', ())]
-    return Told('\n'.join([*([_table(['setting','method','seeds','why'], lines)] if lines else []), '', *unread]))
+    table = [markdown_table(['setting','method','seeds','why'], lines)]*bool(lines)
+    return Told('\n'.join([*table, '', *unread]))
 
 _MADE_BY = dict(irm_nb='irm_nb', revision='revision', torch='torch', python='Python', device='device',
                 precision='precision', hardware='hardware')
@@ -268,7 +265,7 @@ def provenance(every:pd.DataFrame) -> Told:
         days = sorted({str(s)[:10] for s in u.started.dropna()})
         hours = f'{u.seconds.sum()/3600:.2f}' if 'seconds' in u else '–'
         lines.append([*map(_code, made), len(u), ' to '.join(dict.fromkeys(days[:1] + days[-1:])) or '–', hours])
-    return Told(_table([*(_MADE_BY[c] for c in known), 'cells', 'started', 'hours'], lines))
+    return Told(markdown_table([*(_MADE_BY[c] for c in known), 'cells', 'started', 'hours'], lines))
 
 # %% ../nbs/74_report.ipynb #075bdf79
 _PRINTS = dict(data_source='source set', data_train='training set', data_test='test set')
@@ -281,7 +278,7 @@ def keys(rows:pd.DataFrame) -> Told:
     by = {m:{s:t.key[t.seed == s].tolist() for s in seeds} for m,t in rows.groupby('method', sort=False)}
     data = {w:{s:rows[c][rows.seed == s].dropna().tolist() for s in seeds} for c,w in _PRINTS.items() if c in rows}
     lines = [line(m, v) for m,v in by.items()] + [line(f'*{w}*', v) for w,v in data.items()]
-    return Told(_table(['seed', *map(str, seeds)], lines))
+    return Told(markdown_table(['seed', *map(str, seeds)], lines))
 
 def made_now(out) -> Told:
     "Of what and by what this report was computed"
@@ -319,12 +316,10 @@ def gains_figure(sheet:Sheet): # of `tables.compare`, with answers
     return fig
 
 # %% ../nbs/74_report.ipynb #49454ed0
-def _single(sees): return bool(sees) and sees != 'all' and '+' not in sees
-
 def for_cover(rows:pd.DataFrame, said) -> pd.DataFrame: # none where regret can't be told
     "The rows that were asked under other skies, and can be held against single sensors"
     asked = rows[[f'predicted_{sky}' in said(k) for k in rows.key for sky in list(TEST_SKIES)[:1]]]
-    single = asked[asked.sees.map(_single).astype(bool)]
+    single = asked[asked.sees.map(sees_one).astype(bool)]
     if not len(single): return asked[:0]
     common = set.intersection(*(set(t.seed) for _,t in single.groupby('method')))
     return asked[asked.seed.isin(common)].reset_index(drop=True)
@@ -395,7 +390,7 @@ def summary(every:pd.DataFrame, said, chapters=None # settings; None takes all
         right,groups = right_answers(rows, said)
         told = [*_best(right, groups), _gain(right, groups)] if _drawn_again(groups) else ['–']*3
         lines.append([f'{k + 1}', rows.method.nunique(), rows.seed.nunique(), len(rows), *told])
-    return Told(_table(head, lines) + more)
+    return Told(markdown_table(head, lines) + more)
 
 # %% ../nbs/74_report.ipynb #3f4d4f46
 _TITLE = '''# Results

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['AGREEMENT', 'THUMBNAIL', 'NEAR', 'PRETRAINING', 'DRAWN', 'over_pairs', 'info_nce', 'vicreg', 'barlow_twins',
-           'projector', 'Agreement', 'matched', 'Prediction', 'in_runs', 'NearEpochs', 'train_encoders', 'encoders_on',
-           'encoders', 'tune', 'pair_encoders', 'from_scratch', 'encoder_of', 'tune_alone', 'radar_encoder']
+           'projector', 'Projected', 'Agreement', 'matched', 'Prediction', 'in_runs', 'NearEpochs', 'train_encoders',
+           'encoders_on', 'encoders', 'tune', 'pair_encoders', 'from_scratch', 'encoder_of', 'tune_alone',
+           'radar_encoder']
 
 # %% ../../nbs/24_pairs.ipynb #19dd31df
 from dataclasses import replace
@@ -66,19 +67,26 @@ def barlow_twins(a, b, weight=5e-3) -> torch.Tensor: # [B,D] twice -> scalar
 AGREEMENT = dict(infonce=info_nce, vicreg=vicreg, barlow=barlow_twins)
 
 # %% ../../nbs/24_pairs.ipynb #d491a938
-def projector(features:int, width=128) -> nn.Module: # [B,features] -> [B,width]
+def projector(features:int, width:int) -> nn.Module: # [B,features] -> [B,width]
     "Two layers, used in pre-training alone"
     return nn.Sequential(nn.Linear(features, features), nn.BatchNorm1d(features), nn.ReLU(), nn.Linear(features, width))
 
-class Agreement(nn.Module):
-    "The step of encoders that are to agree on a place"
-    def __init__(self, net:Branches, loss): # of two: [B,D], [B,D] -> scalar
+class Projected(nn.Module):
+    "Encoders with a projector above each"
+    def __init__(self, net:Branches, widths:dict): # modality -> numbers that its projector gives
         super().__init__()
-        self.net,self.loss = net,loss
+        self.net = net
         wide = net.fc.in_features//len(net.channels)
-        with seeded('weights', 'projectors'): self.heads = nn.ModuleDict({k:projector(wide) for k in net.channels})
+        with seeded('weights', 'projectors'):
+            self.heads = nn.ModuleDict({k:projector(wide, n) for k,n in widths.items()})
     @property
     def alone(self): return [self.net.get_submodule(k) for k in self.net.channels]
+
+class Agreement(Projected):
+    "The step of encoders that are to agree on a place"
+    def __init__(self, net:Branches, loss): # of two: [B,D], [B,D] -> scalar
+        super().__init__(net, dict.fromkeys(net.channels, 128))
+        self.loss = loss
     def forward(self, batch):
         parts = batch.x.split([*self.net.channels.values()], 1)
         turned = torch.cat([augment(x, batch.g) for x in parts], 1)
@@ -96,17 +104,11 @@ def matched(a, b) -> torch.Tensor: # [B,D] twice -> scalar
 # %% ../../nbs/24_pairs.ipynb #53ae1acb
 THUMBNAIL = 8 # pixels a side
 
-class Prediction(nn.Module):
+class Prediction(Projected):
     "The step of encoders that draw thumbnails of each other's images"
     def __init__(self, net:Branches):
-        super().__init__()
-        self.net = net
-        wide = net.fc.in_features//len(net.channels)
-        drawn = {k:(sum(net.channels.values()) - c)*THUMBNAIL**2 for k,c in net.channels.items()}
-        with seeded('weights', 'projectors'):
-            self.heads = nn.ModuleDict({k:projector(wide, n) for k,n in drawn.items()})
-    @property
-    def alone(self): return [self.net.get_submodule(k) for k in self.net.channels]
+        others = {k:sum(net.channels.values()) - c for k,c in net.channels.items()}
+        super().__init__(net, {k:c*THUMBNAIL**2 for k,c in others.items()})
     def forward(self, batch):
         with batch.comp.autocast(): f = self.net.branches(batch.x)
         seen = F.adaptive_avg_pool2d(batch.x.float(), THUMBNAIL).split([*self.net.channels.values()], 1)
@@ -141,7 +143,7 @@ class NearEpochs(Epochs):
         self.scenes = torch.as_tensor(np.unique(batches.s.groups, return_inverse=True)[1])
     def order(self, g):
         rows = in_runs(torch.as_tensor(self.rows), self.scenes, NEAR, g)
-        return [r for r in rows.split(self.cfg.batch) if len(r) > 1]
+        return in_batches(rows, self.cfg.batch)
 
 # %% ../../nbs/24_pairs.ipynb #af05869f
 # name -> (step of a network, rounds of the training)
