@@ -68,16 +68,22 @@ def _class_key(m): # marks for the classes that occur, with their shares
 def map_figure(m:Map,
                bands=('class',), # names, side by side
                across=512, # pixels of a picture, about
-               size=3.2 # inches of a picture's longer side
+               size=3.2, # inches of a picture's longer side
+               laid:Laid=None # the scene it was made of; its images come first
               ) -> Plate:
     "A map with its legend, its scale and north"
+    images = () if laid is None else tuple(laid.inputs)
     step = max(1, -(-max(m.grid.height, m.grid.width)//across))
     ratio = m.grid.height/m.grid.width
     wide = size*min(1, 1/ratio)
-    fig,(axs,) = plate(wide*len(bands) + 1.7*('class' in bands), wide*ratio + .5, 1, len(bands), dpi=90)
-    for ax,b in zip(axs, bands):
-        _panel(fig, ax, m, b, step)
-        _scale_and_north(ax, m.grid, step)
+    n = len(images) + len(bands)
+    fig,(axs,) = plate(wide*n + 1.7*('class' in bands), wide*ratio + .5, 1, n, dpi=90)
+    for ax,k in zip(axs, images):
+        ax.imshow(backdrop(laid, step, k))
+        ax.set_title(word(k))
+        bare(ax)
+    for ax,b in zip(axs[len(images):], bands): _panel(fig, ax, m, b, step)
+    for ax in axs: _scale_and_north(ax, m.grid, step)
     if 'class' in bands: fig.legend(handles=_class_key(m), loc='outside right center', ncols=1, handletextpad=.3)
     return fig
 
@@ -129,9 +135,10 @@ def _shown_bands(i): # places of three bands to be shown as red, green and blue
     return [i.bands.index(b) for b in ways[0]] if ways else [0,0,0]
 
 def backdrop(laid:Laid, step, # every so many pixels
+             name='', # of a modality; empty takes the optical image, else the first
              strip=512) -> np.ndarray: # float32 [h,w,3]
-    "A scene as a picture: the optical image in its colours, else the first band of another in grey"
-    name = OPT if OPT in laid.inputs else next(iter(laid.inputs))
+    "A scene as a picture: an optical image in its colours, of another the first band in grey"
+    name = name or (OPT if OPT in laid.inputs else next(iter(laid.inputs)))
     at = _shown_bands(laid.inputs[name])
     rows = []
     for top in range(0, laid.grid.height, strip*step):

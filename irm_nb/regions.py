@@ -200,7 +200,9 @@ def _check_workplace(work):
     if work.is_symlink() or work.is_file(): bad('a file or a link')
     if not work.is_dir(): return
     names = sorted(f.name for f in work.iterdir())
-    strange = [f for f in names if f not in {o.name for o in _job_files(work)}]
+    own = {f.name for f in _job_files(work)}
+    # what has gone since was the file that a process beside this one was writing
+    strange = [f for f in names if f not in own and os.path.lexists(work/f)]
     if strange: bad(', '.join(strange[:3]))
     if 'meta.json' in names and 'lock' not in names: bad('a finished region')
     if names and not {'lock','region.json'} & set(names): bad(', '.join(names[:3]))

@@ -4,6 +4,8 @@ import numpy as np, pytest
 from affine import Affine
 
 from conftest import ROOT
+from irm_nb import regions
+from irm_nb.core import OutputError
 from irm_nb.describe import describe, read_raster
 from irm_nb.raster import write_raster
 from irm_nb.regions import region
@@ -62,6 +64,21 @@ def test_two_at_once(scenes):
     assert done(two[0]) == done(two[1])
     assert files(scenes/'shared') == files(scenes/'whole')
     assert not list(scenes.glob('*.part'))
+
+def test_a_note_that_is_being_written_is_not_strange(tmp_path, monkeypatch):
+    "Between two looks at the place of a job, the process beside this one has put its note where it belongs"
+    work = tmp_path/'out.part'
+    work.mkdir()
+    note = work/'.region.json-0-1-2'
+    for f in (work/'lock', note): f.touch()
+    look = regions._job_files
+    def a_moment_later(folder):
+        note.unlink(missing_ok=True)
+        return look(folder)
+    monkeypatch.setattr(regions, '_job_files', a_moment_later)
+    regions._check_workplace(work)
+    (work/'mine.txt').touch()
+    with pytest.raises(OutputError, match='mine.txt'): regions._check_workplace(work)
 
 # --- fill ---------------------------------------------------------------------------------------------
 GRID = Affine(10,0,600000, 0,-10,5700000)

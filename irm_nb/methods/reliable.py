@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['ON_TARGET', 'KNOTS', 'PAIRS', 'POOL', 'LEFT_OUT', 'STUDENT', 'inverse_row', 'entropy_row', 'drawn',
            'under_drawn_clouds', 'Pooled', 'pooled', 'voices', 'seen_cover', 'product', 'pool_by_cover', 'opinion',
-           'student', 'cloudwise', 'guard_powers', 'guarded', 'calibrate', 'without', 'without_voices',
-           'under_overcast', 'by_dawid_skene', 'rates_on_labels', 'irm_on_trust', 'inverse_on_trust']
+           'student', 'cloudwise', 'guard_powers', 'guarded', 'closing_powers', 'radar_under_closed_sky', 'calibrate',
+           'without', 'without_voices', 'under_overcast', 'by_dawid_skene', 'rates_on_labels', 'irm_on_trust',
+           'inverse_on_trust']
 
 # %% ../../nbs/26_reliable.ipynb #c8a0718d
 from dataclasses import replace
@@ -203,6 +204,21 @@ def guarded(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
     rates = {k:reliability((z.argmax(1) == labels).numpy(), cover.numpy()) for k,z in said.items()}
     return pooled(all_who_answer(task, store, comp), see, guard_powers(rates), task.train)
 
+# %% ../../nbs/26_reliable.ipynb #b122dd96
+def closing_powers(members:int) -> np.ndarray: # [members,KNOTS]
+    "The first member answers, and at the last knot of cover all others do in its place"
+    powers = np.zeros((members, KNOTS))
+    powers[0,:-1] = 1
+    powers[1:,-1] = 1
+    return powers
+
+@method('CloudWise, radar under a closed sky')
+def radar_under_closed_sky(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
+    "CloudWise, and where the cover that is seen nears one, the voices that no cloud hides"
+    seeing = {k:p for k,p in voices(task, cfg, store, comp).items() if k not in (SOURCE,PAIRS)}
+    members = {STUDENT:cloudwise(task, cfg, store, comp)} | seeing
+    return pooled(members, seen_cover(task, store, comp), closing_powers(len(members)), task.train)
+
 # %% ../../nbs/26_reliable.ipynb #0c63cdfe
 def calibrate(p:Predictor, row:str, # name of the row that it came from
               task:Task, cfg:Config, store:Store, comp:Compute, folds=5, skies=8) -> Predictor:
@@ -246,7 +262,6 @@ def by_dawid_skene(task:Task, cfg:Config, store:Store, comp:Compute) -> Predicto
     votes = torch.stack([z.argmax(1) for z in said.values()], 1)
     q = dawid_skene(votes, torch.tensor(task.train.labels), len(task.classes))
     return student(task, cfg, store, comp, q.clamp_min(1e-6).log().float(), members[PAIRS])
-
 
 # %% ../../nbs/26_reliable.ipynb #28ec0e79
 def rates_on_labels(task:Task, auxiliaries:dict, # modality -> `Predictor`
