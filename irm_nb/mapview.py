@@ -64,6 +64,7 @@ def _class_key(m): # marks for the classes that occur, with their shares
         out.append(Patch(facecolor=GREY, edgecolor='white', hatch='//////', lw=0, label=words))
     return out
 
+# %% ../nbs/69_mapview.ipynb #0fbdda4a
 @styled
 def map_figure(m:Map,
                bands=('class',), # names, side by side
