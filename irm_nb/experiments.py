@@ -444,7 +444,7 @@ def _repeats(): return [dict(STANDIN, method=VARIANTS, seed=range(10))]
 RELIABLE = ['f_S','f_S, drawn clouds','Finetune (SAR only)','SL','SL, drawn clouds','TLF, drawn clouds',
             'KDHN, drawn clouds','without IRM','without IRM, drawn clouds','Ours','Ours, drawn clouds',
             'IRM on trust','IRM on trust, inverse','Pair encoders (SAR only)','Pair encoders',
-            'Pair encoders from scratch','Product of experts','CloudWise']
+            'Pair encoders from scratch','Product of experts','CloudWise','CloudWise, radar under a closed sky']
 
 def _reliable(): return [dict(STANDIN, method=RELIABLE, seed=range(5))]
 
