@@ -69,18 +69,27 @@ def modality_colours(names) -> dict: # name -> hexadecimal colour
 
 def modality_marks(names) -> dict: # name -> mark
     "Different marks for the modalities of one set, known or not"
-    kinds = [kind_of(n) for n in names]
+    return _marks(names, [kind_of(n) for n in names])
+
+def _marks(names, kinds):
     own = [k != 'target' and k not in kinds[:i] for i,k in enumerate(kinds)]
     spare = iter(SPARE_MARKS*len(kinds))
     return {n:MARKS[k] if o else next(spare) for n,k,o in zip(names, kinds, own)}
 
 # %% ../nbs/60_figures.ipynb #03abaa9f
-def looks(methods, ours='Ours', without='without IRM') -> dict: # method -> colour, line style and marker
+def _kind_of_method(m, sees):
+    seen = sees.get(m) or m
+    return 'target' if '+' in seen else kind_of(seen)
+
+def looks(methods, ours='Ours', without='without IRM',
+          sees=None # method -> a modality, 'all' or 'opt+sar', where known
+         ) -> dict: # method -> colour, line style and marker
     "How each method is drawn, in every figure"
     spare = iter([*SPARE, *[GREY]*len(methods)])
-    marks = modality_marks(methods)
+    kinds = {m:_kind_of_method(m, sees or {}) for m in methods}
+    marks = _marks(methods, list(kinds.values()))
     others = [m for m in methods if m not in (ours, without)]
-    colours = [next(spare) if colour_of(m) == INK else colour_of(m) for m in others]
+    colours = [next(spare) if kinds[m] == 'target' else COLOURS[kinds[m]] for m in others]
     out = {ours:dict(color=INK, ls='-', marker='o'), without:dict(color=INK, ls='--', marker='s')}
     for k,(m,c) in enumerate(zip(others, colours)):
         out[m] = dict(color=c, ls=LINES[colours[:k].count(c) % 4], marker=marks[m])

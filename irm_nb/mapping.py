@@ -421,8 +421,7 @@ def score(m:Map, # or its path
     masks = {'believed':(known.doubt == 0).to_numpy(), 'not to be believed':(known.doubt == 1).to_numpy()}
     place = [f'{r}.{c}' for r,c in zip(known.row//block, known.col//block)]
     cm = confusion(known.truth.to_numpy(), known.said.to_numpy(), len(m.classes))
-    table = mean_by(right, masks, place, n_boot)
-    table[['lo','hi']] = table[['lo','hi']].clip(0, 1) # of few blocks the bootstrap knows no bounds
+    table = mean_by(right, masks, place, n_boot, bounds=(0, 1))
     return MapScore(scores(cm), table, int((t.said < 0).sum()), t)
 
 # %% ../nbs/68_mapping.ipynb #6a6a7b5d

@@ -251,7 +251,8 @@ def cluster_bootstrap(values, # a number for each sample [N], or each repeat and
                       groups, # scene of each sample [N]
                       n_boot:int=4000, # draws
                       level:float=0.95, # of confidence
-                      seed=0 # any name or number
+                      seed=0, # any name or number
+                      bounds=(-np.inf, np.inf) # of what a mean can be: (0, 1) for a share
                      ) -> Estimate: # mean, percentiles of the draws, and two-sided p of a mean of 0
     "Interval of a mean over repeats and scenes, both drawn with replacement"
     check_whole('n_boot', n_boot, 100)
@@ -264,19 +265,20 @@ def cluster_bootstrap(values, # a number for each sample [N], or each repeat and
     num = ((u@total)*w).sum(1)
     den = ((u@count)*w).sum(1)
     draws = num[den > 0]/den[den > 0] # with few scenes and many splits a draw may hold no test at all
-    lo,hi = np.quantile(draws, (0.5 - _level(level)/2, 0.5 + level/2))
+    lo,hi = np.quantile(draws, (0.5 - _level(level)/2, 0.5 + level/2)).clip(*bounds)
     tail = (1 + min((draws <= 0).sum(), (draws >= 0).sum()))/(1 + len(draws))
     return Estimate(float(total.sum()/count.sum()), float(lo), float(hi), float(min(1, 2*tail)))
 
 # %% ../nbs/07_metrics.ipynb #461919fd
-def _mean(v, groups, n_boot): # no nan among them
-    if len(set(groups)) > 1: return Interval(*cluster_bootstrap(v, groups, n_boot)[:3])
+def _mean(v, groups, **boot): # no nan among them
+    if len(set(groups)) > 1: return Interval(*cluster_bootstrap(v, groups, **boot)[:3])
     return UNKNOWN._replace(mean=v.mean()) if len(v) else UNKNOWN
 
 def mean_by(values, # [N]; nan where there is none
             masks:dict=None, # name -> bool [N]
             groups=None, # scene of every sample; without, each is its own
-            n_boot=2000 # draws
+            n_boot=2000, # draws
+            **boot # level, seed, bounds of `cluster_bootstrap`
            ): # frame of part, n, mean, lo, hi
     "Mean of a number by parts of the samples, with an interval over scenes"
     import pandas as pd
@@ -286,7 +288,8 @@ def mean_by(values, # [N]; nan where there is none
         raise ShapeError('groups', g.shape, f'the scene of every sample [{len(v)}]',
                          'Pass the groups of the same samples.')
     known = {k:m & ~np.isnan(v) for k,m in check_masks(masks, len(v)).items()}
-    return pd.DataFrame([dict(part=k, n=int(m.sum()), **_mean(v[m], g[m], n_boot)._asdict()) for k,m in known.items()])
+    by = {k:(m, _mean(v[m], g[m], n_boot=n_boot, **boot)) for k,m in known.items()}
+    return pd.DataFrame([dict(part=k, n=int(m.sum()), **i._asdict()) for k,(m,i) in by.items()])
 
 # %% ../nbs/07_metrics.ipynb #cfae6456
 def check_columns(name, table, columns, # names that it must have

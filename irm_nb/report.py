@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['APART', 'FEW', 'BROWSERS', 'REPORT', 'read_results', 'settings', 'in_setting', 'Told', 'setting_words',
            'tested_pairs', 'protocol', 'synthetic_roles', 'mark', 'limits', 'failures', 'provenance', 'keys',
-           'made_now', 'picture', 'gains_figure', 'for_cover', 'foremost', 'cover_sheet', 'summary', 'check_finished',
-           'report_cells', 'report_notebook', 'execute', 'page', 'browser', 'print_pdf', 'report']
+           'made_now', 'picture', 'gains_figure', 'for_cover', 'foremost', 'cover_sheet', 'summary', 'series',
+           'in_series', 'leading', 'check_finished', 'report_cells', 'report_notebook', 'execute', 'page', 'browser',
+           'print_pdf', 'report']
 
 # %% ../nbs/74_report.ipynb #63c19ec8
 import html, os, re, shutil, subprocess, tempfile, time, warnings
@@ -367,7 +368,7 @@ def _best(right, groups): # (method, words)
     if not len(by): return '–','–'
     means = by.mean()[by.size() == by.size().max()] # a row with fewer seeds had other pairs
     best = means.idxmax()
-    return best,_said_of(cluster_bootstrap(right.loc[[best]].to_numpy(), groups), '.1%')
+    return best,_said_of(cluster_bootstrap(right.loc[[best]].to_numpy(), groups, bounds=(0, 1)), '.1%')
 
 def _gain(right, groups):
     if not {'Ours','without IRM'} <= set(right.index.get_level_values(0)): return '–'
@@ -413,7 +414,7 @@ _COVER = '- Would somebody who had thrown one of the two sensors away have done 
 # %% ../nbs/74_report.ipynb #6fafab3e
 _IMPORTS = '''import functools
 
-from irm_nb.comparisons import cover_figure, methods_figure
+from irm_nb.comparisons import budget_figure, content_figure, cover_figure, methods_figure
 from irm_nb.experiments import answers
 from irm_nb.report import *
 from irm_nb.tables import by_cover, compare'''
@@ -450,7 +451,6 @@ def _scores(rows, drawn):
     yield 'md','Differences from the best compared row, filled where Holm\'s correction leaves p below 0.05:'
     yield 'code',_GAINS
 
-
 # %% ../nbs/74_report.ipynb #00f803a5
 _BY_COVER = '''### By cover
 
@@ -466,6 +466,55 @@ def _covers(rows, said, drawn):
     yield 'code',"cover_sheet(table, 'regret')"
     yield 'md','The rows that are best over all covers, single sensors, and *Ours* with and without IRM:'
     yield 'code',_COVERED
+
+# %% ../nbs/74_report.ipynb #c2b03eef
+def _with_content(setting): # its cloud content apart from the rest of its sky; None where no such number is known
+    try: f = read_scenario(setting['cloud_scenario'])[1]
+    except IrmError: f = None # a name of a file that --use ran
+    if f is None: return setting | dict(content=None)
+    rest = {k:v for k,v in f.items() if k != 'content'}
+    return setting | dict(cloud_scenario=rest, content=f.get('content', CloudSpec.content))
+
+def series(every:pd.DataFrame, # of `read_results`
+           number # 'per_class' or 'content'
+          ) -> list: # of lists of settings
+    "Settings that differ in the label budget alone, or in cloud content alone"
+    check_option('number', number, tuple(_SERIES))
+    by = {}
+    for s in settings(every):
+        full = _with_content(s)
+        at = full.pop(number)
+        if at is not None: by.setdefault(str(full), []).append(s)
+    return [v for v in by.values() if len(v) > 1]
+
+def in_series(every:pd.DataFrame, chapters # settings
+             ) -> pd.DataFrame:
+    "The finished cells of several settings, with the content of their clouds"
+    return pd.concat([in_setting(every, **s).assign(content=_with_content(s)['content']) for s in chapters])
+
+def leading(rows, n=4) -> list: # of methods
+    "The rows worth a curve: the best on average, and IRM's"
+    mean = rows[rows.method != 'Oracle'].groupby('method', sort=False).OA.mean()
+    kept = {*mean.nlargest(n).index, 'Ours', 'without IRM'}
+    return [m for m in mean.index if m in kept]
+
+# %% ../nbs/74_report.ipynb #c3f4e902
+_ALONG = '''rows = in_series(every, [chapters[k] for k in {places}])
+'''
+_BUDGETS = '''picture(budget_figure(rows, methods=leading(rows), title=mark(rows)), 'accuracy by label budget')'''
+_CONTENTS = '''others = [m for m in leading(rows) if m not in ('Ours','without IRM')]
+picture(content_figure(rows, others=others, title=mark(rows)), 'accuracy by cloud content')'''
+_SERIES = dict(per_class=('Accuracy by label budget', _BUDGETS), content=('Accuracy by cloud content', _CONTENTS))
+
+def _has_gain(every, s): return {'Ours','without IRM'} <= set(in_setting(every, **s).method)
+
+def _across(every, found):
+    for number,(title,drawn) in _SERIES.items():
+        for line in series(every, number):
+            if number == 'content' and not all(_has_gain(every, s) for s in line): continue
+            places = [found.index(s) for s in line]
+            yield 'md',f'### {title}\n\nSettings {", ".join(str(k + 1) for k in places)}, which differ in that alone.'
+            yield 'code',_ALONG.format(places=places) + drawn
 
 # %% ../nbs/74_report.ipynb #2d54f40e
 def _as_code(found): # settings; what is usual is written too, for a default may change
@@ -517,7 +566,8 @@ def report_cells(out, # folder of results
              ('md',_question(every, said)), ('md','## In short'), ('code',_as_code(found)),
              ('code','summary(every, said, chapters)')]
     for k,s in enumerate(found): cells += _chapter(k + 1, s, every, said)
-    return cells + _LAST
+    across = list(_across(every, found))
+    return cells + [('md','## Across settings')]*bool(across) + across + _LAST
 
 def _relative(out, place): # as long as both lie in one user's place; else the whole path
     out,place = as_path(out).resolve(),as_path(place).resolve()
@@ -546,7 +596,6 @@ def report_notebook(cells): # of `report_cells`; the notebook, without outputs
     nb = v4.new_notebook(cells=[make[k](t) for k,t in cells], metadata=dict(kernelspec=kernel))
     nb.metadata[_MARK] = _sources(nb)
     return nb
-
 
 # %% ../nbs/74_report.ipynb #c2f0f0ff
 def execute(nb, folder):

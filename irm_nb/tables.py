@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SCORES', 'SETTING', 'paper_table', 'check_results', 'check_one', 'one_setting', 'Sheet', 'markdown_table', 'as_text',
-           'compare', 'sees_one', 'by_cover']
+           'compare', 'sees_one', 'under_sky', 'by_cover']
 
 # %% ../nbs/53_tables.ipynb #3a7a0f43
 import html
@@ -71,7 +71,7 @@ def _means(r, order):
     return f.reindex(order).rename_axis('method').reset_index()
 
 def _intervals(frame, right, groups, **boot):
-    found = [cluster_bootstrap(right.loc[[m]].to_numpy(), groups, **boot) for m in frame.method]
+    found = [cluster_bootstrap(right.loc[[m]].to_numpy(), groups, bounds=(0, 1), **boot) for m in frame.method]
     return frame.assign(OA_lo=[i.lo for i in found], OA_hi=[i.hi for i in found])
 
 # %% ../nbs/53_tables.ipynb #73e4f481
@@ -296,7 +296,10 @@ def sees_one(sees) -> bool: # of a record; None where it isn't known
     "Whether a row sees a single modality"
     return bool(sees) and sees != 'all' and '+' not in sees
 
-def _under(answers, sky): # key -> frame with what was said under another sky
+def under_sky(answers, # key -> frame, of `experiments.answers`
+              sky # 'varied' or 'full'
+             ): # key -> frame
+    "Answers under another sky, in the place of those under the sky of the training"
     def told(key):
         a = answers(key)
         wanted = f'predicted_{sky}',f'cover_{sky}'
@@ -312,36 +315,37 @@ def _cover_of(results, answers): # sample -> cover; the same for every cell
                         'Compare cells of one scenario.')
     return cover['min']
 
-def _bin(right, groups, inside, singles, boot): # rows of one bin
+def _bin(right, groups, inside, sees, boot): # rows of one bin
     seen = right.loc[:,inside]
     g = np.asarray(groups)[inside]
     mean = seen.mean(axis=1).groupby(level=0, sort=False).mean()
-    best = mean[[m for m in mean.index if m in singles]].idxmax()
+    best = mean[[m for m in mean.index if sees_one(sees[m])]].idxmax()
     for m in mean.index:
-        own = cluster_bootstrap(seen.loc[[m]].to_numpy(), g, **boot)
+        own = cluster_bootstrap(seen.loc[[m]].to_numpy(), g, bounds=(0, 1), **boot)
         less = cluster_bootstrap(differences(seen, m, best).to_numpy(), g, **boot)
-        yield dict(method=m, n=int(inside.sum()), OA=own.mean, OA_lo=own.lo, OA_hi=own.hi, best=best, regret=less.mean,
-                   regret_lo=less.lo, regret_hi=less.hi)
+        yield dict(method=m, sees=sees[m], n=int(inside.sum()), best=best, OA=own.mean, OA_lo=own.lo, OA_hi=own.hi,
+                   regret=less.mean, regret_lo=less.lo, regret_hi=less.hi)
 
 
 # %% ../nbs/53_tables.ipynb #b5f60bbe
 def by_cover(results:pd.DataFrame, # of `experiments.results`: one setting
              answers, # key -> frame, of `experiments.answers`
              edges=(0,0.25,0.5,0.75,1), **boot # of the bins; n_boot, level, seed
-            ) -> pd.DataFrame: # cover, method, n, OA, regret, with intervals; 'all' covers, and 'full' cover
+            ) -> pd.DataFrame: # cover, method, sees, n, OA, regret, with intervals; 'all' covers, and 'full' cover
     "Accuracy by cover under the varied sky, and under full cover, and how much better one sensor alone would have been"
     r = one_setting(results)
     check_columns('results', r, ('sees',))
-    singles = {m for m,sees in zip(r.method, r.sees) if sees_one(sees)}
-    if not singles:
+    sees = dict(zip(r.method, r.sees))
+    if not any(map(sees_one, sees.values())):
         raise OptionError('results', 'no row of a single modality', 'one or more to compare with',
                           "Run 'f_S' and 'Finetune (SAR only)'.")
     rows = []
     for sky in ('varied','full'):
-        right,groups = right_answers(r, _under(answers, sky))
-        cover = _cover_of(r, _under(answers, sky)).reindex(right.columns).to_numpy()
+        told = under_sky(answers, sky)
+        right,groups = right_answers(r, told)
+        cover = _cover_of(r, told).reindex(right.columns).to_numpy()
         bins = dict(full=cover > 0)
         if sky == 'varied': bins = dict(all=cover > 0) | cover_masks(cover, edges)
         for k,inside in bins.items():
-            if inside.any(): rows += [dict(cover=k, **row) for row in _bin(right, groups, inside, singles, boot)]
+            if inside.any(): rows += [dict(cover=k, **row) for row in _bin(right, groups, inside, sees, boot)]
     return pd.DataFrame(rows)

@@ -99,7 +99,7 @@ def page(root, name, notebook, links): # -> {path on the site's source: bytes}
     figures = {'enabled': True, 'output_filename_template': f'{stem}-{{cell_index}}-{{index}}{{extension}}'}
     plain = {'exclude_input_prompt': True, 'exclude_output_prompt': True}
     body,res = MarkdownExporter(config={'TemplateExporter': plain, 'ExtractOutputPreprocessor': figures}).from_notebook_node(nb)
-    body = re.sub(r'!\[(?:png|svg|jpeg)\]\(', '![figure](', body)
+    body = make_readme.name_figures(body, nb)
     return {name: body.encode()} | {normpath(join(folder, f)): data for f,data in res.get('outputs', {}).items()}
 
 # Signatures

@@ -16,6 +16,7 @@ def reader_view(nb): # notebook (nbformat 4); changed in place
     cells = []
     for c in nb.cells:
         d = extract_directives(c) if c.cell_type == 'code' else {}
+        if words := re.search(r'^#\s?\|\s*fig-alt:\s*(.+)$', c.source, re.M): c.metadata['fig_alt'] = words[1].strip()
         c.source = re.sub(r'\A(?:\s*#\s?\|.*\n?)+', '', c.source) if c.cell_type == 'code' else c.source
         if 'hide' in d or _is(d, 'include:', 'false'): continue
         if 'hide_input' in d or _is(d, 'echo:', 'false'): c.metadata['transient'] = {'remove_source': True}
@@ -41,6 +42,11 @@ def relink(text, # Markdown
         parts[i] = re.sub(r'(\b(?:src|href)=["\'])([^"\']+)(["\'])', at_top, parts[i])
     return ''.join(parts)
 
+def name_figures(body, nb): # Markdown whose files of figures end in -cell-index
+    "Figures by the words of their cells' `#| fig-alt:`"
+    def words(m): return f'![{nb.cells[int(m[2])].metadata.get("fig_alt", "figure")}]({m[1]}'
+    return re.sub(r'!\[(?:png|svg|jpeg)\]\(([^)\n]*-(\d+)-\d+\.)', words, body)
+
 def make(root=ROOT): # -> {path from the top: bytes}
     "README.md and its figures, named by the cell that drew them"
     import nbformat
@@ -55,13 +61,13 @@ def make(root=ROOT): # -> {path from the top: bytes}
     figures = {'enabled': True, 'output_filename_template': 'README-figure-{cell_index}-{index}{extension}'}
     exporter = MarkdownExporter(config={'TemplateExporter': no_prompts, 'ExtractOutputPreprocessor': figures})
     body,res = exporter.from_notebook_node(nb)
+    body = name_figures(body, nb)
     files = {}
     for name,data in sorted(res.get('outputs', {}).items()):
         _,_,cell,rest = name.split('-', 3)
         path = f'{IMAGES}/{nb.cells[int(cell)].id}-{rest}'
         body = body.replace(name, path)
         files[path] = data
-    body = re.sub(r'!\[(?:png|svg|jpeg)\]\(', '![figure](', body)
     body = re.sub(r'\n{3,}', '\n\n', '\n'.join(l.rstrip() for l in body.splitlines())).strip()
     return {'README.md': (NOTE + body + '\n').encode(), **files}
 

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['ON_TARGET', 'KNOTS', 'PAIRS', 'POOL', 'LEFT_OUT', 'STUDENT', 'inverse_row', 'entropy_row', 'drawn',
            'under_drawn_clouds', 'Pooled', 'pooled', 'voices', 'seen_cover', 'product', 'pool_by_cover', 'opinion',
-           'student', 'cloudwise', 'guard_powers', 'guarded', 'closing_powers', 'radar_under_closed_sky', 'calibrate',
-           'without', 'without_voices', 'under_overcast', 'by_dawid_skene', 'rates_on_labels', 'irm_on_trust',
-           'inverse_on_trust']
+           'student', 'cloudwise', 'guard_powers', 'who_may_answer', 'guarded', 'closing_powers',
+           'radar_under_closed_sky', 'calibrate', 'without', 'without_voices', 'under_overcast', 'by_dawid_skene',
+           'rates_on_labels', 'irm_on_trust', 'inverse_on_trust']
 
 # %% ../../nbs/26_reliable.ipynb #c8a0718d
 from dataclasses import replace
@@ -194,11 +194,14 @@ def guard_powers(rates:dict # name -> `Reliability`; the first is whoever answer
     ahead[0] = 0
     return np.eye(len(rates))[ahead.argmax(0)].T
 
+def who_may_answer(task:Task, cfg:Config, store:Store, comp:Compute) -> dict: # name -> Predictor
+    "CloudWise and its teachers"
+    return {STUDENT:cloudwise(task, cfg, store, comp)} | voices(task, cfg, store, comp)
+
 @method('CloudWise, guarded')
 def guarded(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
     "CloudWise, and another voice where that one was right more often on what neither had seen"
-    def all_who_answer(t, store, comp):
-        return {STUDENT:cloudwise(t, cfg, store, comp)} | voices(t, cfg, store, comp)
+    def all_who_answer(t, store, comp): return who_may_answer(t, cfg, store, comp)
     see = seen_cover(task, store, comp)
     said,labels,cover = cross_fitted(task, all_who_answer, see, store, comp)
     rates = {k:reliability((z.argmax(1) == labels).numpy(), cover.numpy()) for k,z in said.items()}
@@ -215,8 +218,8 @@ def closing_powers(members:int) -> np.ndarray: # [members,KNOTS]
 @method('CloudWise, radar under a closed sky')
 def radar_under_closed_sky(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
     "CloudWise, and where the cover that is seen nears one, the voices that no cloud hides"
-    seeing = {k:p for k,p in voices(task, cfg, store, comp).items() if k not in (SOURCE,PAIRS)}
-    members = {STUDENT:cloudwise(task, cfg, store, comp)} | seeing
+    answering = who_may_answer(task, cfg, store, comp)
+    members = {k:p for k,p in answering.items() if k not in (SOURCE,PAIRS)}
     return pooled(members, seen_cover(task, store, comp), closing_powers(len(members)), task.train)
 
 # %% ../../nbs/26_reliable.ipynb #0c63cdfe
