@@ -43,10 +43,11 @@ from .transfer import Predictor, train_network
 def encoders_of(pairs:Scenes, # of any modalities; labels and classes take no part
                 arch:str, # of each encoder
                 cfg:TrainConfig, store:Store, comp:Compute, loss='infonce', # of `pairs.PRETRAINING`
-                seed=0) -> Predictor:
+                seed=0, start:Predictor=None # a network of that architecture whose weights they begin with
+               ) -> Predictor:
     "An encoder for each modality, pre-trained on pairs that nobody has labelled"
     seen = replace(pairs, labels=np.full(len(pairs), -1), classes=('place',))
-    return encoders_on(seen, arch, cfg, store, comp, loss, seed)
+    return encoders_on(seen, arch, cfg, store, comp, loss, seed, start)
 
 # %% ../nbs/72_labelling.ipynb #47b31e2c
 def with_head(p:Predictor, classes, # names
