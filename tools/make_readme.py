@@ -52,6 +52,7 @@ def make(root=ROOT): # -> {path from the top: bytes}
     import nbformat
     from nbconvert import MarkdownExporter
     nb = reader_view(nbformat.read(Path(root)/'nbs'/'index.ipynb', as_version=4))
+    nb.metadata['language_info'] = dict(name='python')
     for c in nb.cells:
         if c.cell_type == 'markdown': c.source = relink(c.source)
         for o in c.get('outputs', []):
