@@ -154,14 +154,26 @@ def answer_of(code) -> float: # code: Python that prints a number
     if done.returncode: raise Skipped(f'a process of its own failed: {done.stderr.strip().splitlines()[-1]}')
     return float(done.stdout.split()[-1])
 
+# %% ../nbs/73_limits.ipynb #13478cfc
+_NEIGHBOUR = '''
+from irm_nb.limits import noise_training
+train = noise_training(64, 16)
+train()
+print('begun', flush=True)
+while True: train()
+'''
+
 @contextmanager
 def busy_neighbour():
-    "Within, another process keeps a core busy"
-    p = subprocess.Popen([sys.executable, '-c', 'while True: pass'])
-    try: yield p
+    "Within, another process trains with all threads that it is left"
+    p = subprocess.Popen([sys.executable, '-c', _NEIGHBOUR], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        if not p.stdout.readline(): raise Skipped('the process beside it ended before it began')
+        yield p
     finally:
         p.kill()
         p.wait()
+        p.stdout.close()
 
 # %% ../nbs/73_limits.ipynb #93b94547
 def _beside(train):
@@ -169,7 +181,7 @@ def _beside(train):
 
 @bench_row('busy', '≤ 2.5')
 def busy_row(quick):
-    "A short training beside one other busy process over the same alone"
+    "A short training beside another process that trains, over the same alone"
     code = f'from irm_nb.limits import short_training; print(short_training({2 if quick else 20}))'
     alone = partial(answer_of, code)
     beside = partial(_beside, alone)
