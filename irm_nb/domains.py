@@ -303,7 +303,7 @@ def extend(file):
     "Run a Python file that enters data sets, methods or networks; once in a process"
     path = as_path(file).resolve()
     if str(path) in EXTENSIONS: return
-    name = f'irm_nb_extension_{digest(str(path))[:8]}'
+    name = f'extension_{digest(str(path))[:8]}'
     loader = importlib.machinery.SourceFileLoader(name, str(path))
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
     sys.modules[name] = module

@@ -137,7 +137,7 @@ def code_of(f) -> str:
 # %% ../nbs/01_store.ipynb #41ce62ec
 def _is_code(o): return isinstance(o, (types.FunctionType, type))
 
-def _of_ours(o): return _is_code(o) and str(getattr(o, '__module__', '')).startswith('irm_nb')
+def _of_ours(o): return _is_code(o) and str(getattr(o, '__module__', '')).split('.')[0] == 'irm_nb'
 
 def _named(f):
     "The library's functions and classes that a function names"
