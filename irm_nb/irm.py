@@ -144,7 +144,13 @@ def weigh(how:Regulation, seen:Opinions, options:dict) -> dict:
         found = ', '.join(map(str, weights)) if isinstance(weights, dict) else f'a {type(weights).__name__}'
         raise OptionError(f'regulation {how.name}', f'weights of {found}', f'one for each of {", ".join(seen.logits)}',
                           'Return a dictionary: teacher -> weight.')
+    for t,w in weights.items(): _check_weight(how, t, w, len(seen.labels))
     return {t:w*seen.present[t].float() if t in seen.present else w for t,w in weights.items()}
+
+def _check_weight(how, teacher, w, n):
+    if torch.is_tensor(w) and tuple(w.shape) not in ((), (n,)):
+        raise OptionError(f'regulation {how.name}', f'a weight of {teacher} of shape {list(w.shape)}',
+                          f'a number, or one for each sample [{n}]', 'Take the mean over classes, or squeeze it.')
 
 def report(seen:Opinions, weights:dict) -> dict: # name -> scalar
     "What is logged of a regulation"

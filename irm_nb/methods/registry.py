@@ -33,7 +33,11 @@ class Method:
             if k not in task.train.names:
                 raise PairError(self.name, f'a task of {", ".join(task.train.names)}', f'the modality {k!r}',
                                 'Leave this row out, or name the modality so.')
-        return self.run(task, cfg, store or Store(), comp or compute())
+        p = self.run(task, cfg, store or Store(), comp or compute())
+        if not hasattr(p, 'logits'):
+            raise OptionError(self.name, f'a {type(p).__name__}', 'a trained network, a Predictor',
+                              'Return what another row or train_network returns.')
+        return p
 
 # %% ../../nbs/20_registry.ipynb #3d26d955
 METHODS = {}
