@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['APART', 'FEW', 'BROWSERS', 'REPORT', 'read_results', 'settings', 'in_setting', 'Told', 'setting_words',
            'tested_pairs', 'protocol', 'synthetic_roles', 'mark', 'limits', 'failures', 'provenance', 'keys',
-           'made_now', 'picture', 'gains_figure', 'for_cover', 'foremost', 'cover_sheet', 'summary', 'series',
-           'in_series', 'leading', 'check_finished', 'report_cells', 'report_notebook', 'execute', 'page', 'browser',
+           'made_now', 'picture', 'gains_figure', 'for_cover', 'leading', 'foremost', 'cover_sheet', 'summary',
+           'series', 'in_series', 'check_finished', 'report_cells', 'report_notebook', 'execute', 'page', 'browser',
            'print_pdf', 'report']
 
 # %% ../nbs/74_report.ipynb #63c19ec8
@@ -325,11 +325,16 @@ def for_cover(rows:pd.DataFrame, said) -> pd.DataFrame: # none where regret can'
     common = set.intersection(*(set(t.seed) for _,t in single.groupby('method')))
     return asked[asked.seed.isin(common)].reset_index(drop=True)
 
+def leading(rows, n=4) -> list: # of methods
+    "The rows worth a curve: the best on average, and IRM's"
+    mean = rows[rows.method != 'Oracle'].groupby('method', sort=False).OA.mean()
+    kept = {*mean.nlargest(n).index, 'Ours', 'without IRM'}
+    return [m for m in mean.index if m in kept]
+
 def foremost(table:pd.DataFrame, # of `tables.by_cover`
              n=5) -> list: # of methods
     "The rows worth a line: the best over all covers, single sensors among them, and IRM's"
-    overall = table[(table.cover == 'all') & (table.method != 'Oracle')].nlargest(n, 'OA')
-    kept = {*overall.method, *table.best, 'Ours', 'without IRM'}
+    kept = {*leading(table[table.cover == 'all'], n), *table.best}
     return [m for m in dict.fromkeys(table.method) if m in kept]
 
 # %% ../nbs/74_report.ipynb #9019d385
@@ -491,12 +496,6 @@ def in_series(every:pd.DataFrame, chapters # settings
              ) -> pd.DataFrame:
     "The finished cells of several settings, with the content of their clouds"
     return pd.concat([in_setting(every, **s).assign(content=_with_content(s)['content']) for s in chapters])
-
-def leading(rows, n=4) -> list: # of methods
-    "The rows worth a curve: the best on average, and IRM's"
-    mean = rows[rows.method != 'Oracle'].groupby('method', sort=False).OA.mean()
-    kept = {*mean.nlargest(n).index, 'Ours', 'without IRM'}
-    return [m for m in mean.index if m in kept]
 
 # %% ../nbs/74_report.ipynb #c3f4e902
 _ALONG = '''rows = in_series(every, [chapters[k] for k in {places}])

@@ -85,7 +85,6 @@ def page(root, name, notebook, links): # -> {path on the site's source: bytes}
     nb = nbformat.read(Path(root, notebook), as_version=4)
     anchors = {c.id: [*defined(c.source)] for c in nb.cells if c.cell_type == 'code' and re.search(r'^#\|\s*export', c.source, re.M)}
     nb = make_readme.reader_view(nb)
-    nb.metadata['language_info'] = dict(name='python')
     cells = []
     for c in nb.cells:
         if c.cell_type == 'markdown': c.source = mathml(links.text(c.source, notebook))

@@ -26,6 +26,7 @@ def reader_view(nb): # notebook (nbformat 4); changed in place
         if c.source.strip() or c.get('outputs'): cells.append(c)
     nb.cells = cells
     nb.metadata.pop('widgets', None)
+    nb.metadata['language_info'] = dict(name='python')
     return nb
 
 def relink(text, # Markdown
@@ -52,7 +53,6 @@ def make(root=ROOT): # -> {path from the top: bytes}
     import nbformat
     from nbconvert import MarkdownExporter
     nb = reader_view(nbformat.read(Path(root)/'nbs'/'index.ipynb', as_version=4))
-    nb.metadata['language_info'] = dict(name='python')
     for c in nb.cells:
         if c.cell_type == 'markdown': c.source = relink(c.source)
         for o in c.get('outputs', []):
