@@ -22,13 +22,14 @@ import irm_nb
 from .clouds import CloudSpec
 from .core import *
 from .domains import *
+from .irm import REGULATIONS
 from .methods.all import METHODS
 from .methods.translate import image_net, patch_critic
 from .metrics import scores_by
-from .models import backbone, load_weights, new_model
+from .models import Architecture, backbone, load_weights, new_model
 from .scenes import *
 from .sheets import split_list
-from .store import Store, notes_of
+from .store import Store, code_of, notes_of, own_code
 from .tasks import Task
 from .transfer import ROLES, Config, Predictor, cached_logits, check_task, read_weights
 
@@ -182,6 +183,45 @@ def network(self:Cell, store:Store, comp:Compute) -> Predictor:
     if self.method in FROM_IMAGES: check_image_nets(tuple(task.train.size))
     return METHODS[self.method](task, self.config, store, comp)
 
+# %% ../nbs/51_cells.ipynb #434ac68f
+_LIBRARY = own_code(len) # what any library's function has
+_SCENARIOS = tuple(CLOUD_SCENARIOS)
+_content = remembered(64)(tree_digest)
+
+def _code(f):
+    try: return own_code(f)
+    except OptionError: return digest(code_of(f)) # it reads what has no content to hash
+
+def _own_sensor(s): # its code and what else it says; nothing for one of irm_nb
+    codes = {_code(f) for f in (s.channels, s.bands, s.channel_names)} - {_LIBRARY}
+    return [*sorted(codes), digest([s.units, s.clouded])] if codes else []
+
+def _own_parts(c, cfg):
+    "Hashes of what comes from no library"
+    sets = [known_domains(r)[read_domain(r, getattr(c, r))[0]].load for r in ('source','target')]
+    codes = {_code(f) for f in (METHODS[c.method].run, REGULATIONS[cfg.regulation].weigh, *sets)} - {_LIBRARY}
+    built = {o for r in ROLES for o in Architecture(getattr(cfg, f'{r}_arch')).own}
+    sensors = [o for s in SENSORS.values() for o in _own_sensor(s)]
+    own_sky = c.cloud_scenario in CLOUD_SCENARIOS and c.cloud_scenario not in _SCENARIOS
+    sky = [digest(CLOUD_SCENARIOS[c.cloud_scenario])]*own_sky
+    return [*sorted(codes | built), *sensors, *sky]
+
+def _own_files(c, cfg):
+    "Paths that a cell or its configuration names"
+    yield from (as_path(f) for f in (c.labels, c.split.partition(':')[2]) if f)
+    weights = [read_weights(getattr(cfg, f'{r}_weights')) for r in ROLES]
+    yield from (as_path(w.file.path) for w in weights if w)
+    for r in ('source','target'): yield from paths_of_domain(r, getattr(c, r))
+    if (read_scenario(c.cloud_scenario)[1] or {}).get('texture') == 'real': yield from paths_of_textures(c.target)
+
+@patch(as_prop=True)
+def inputs(self:Cell) -> str: # '' where all is irm_nb's own; None where something can't be read here
+    "Hash of the files and of the code that its names stand for"
+    cfg = self.config
+    try: found = [*_own_parts(self, cfg), *map(_content, _own_files(self, cfg))]
+    except IrmError: return None
+    return digest(found)[:16] if found else ''
+
 # %% ../nbs/51_cells.ipynb #f6544895
 @functools.cache
 def revision() -> str:
@@ -198,7 +238,8 @@ def circumstances(cell:Cell) -> dict: # the first columns of its record
     libraries = {m.__name__:m.__version__ for m in (irm_nb, torch, torchvision)}
     made = dict(started=time.strftime('%Y-%m-%dT%H:%M:%S%z'), revision=revision(), python=platform.python_version())
     sees = METHODS[cell.method].sees
-    return dict(key=cell.key, **row, error=None, sees=sees, config=digest(cell.config), **made, **libraries)
+    counts = dict(config=digest(cell.config), inputs=cell.inputs)
+    return dict(key=cell.key, **row, error=None, sees=sees, **counts, **made, **libraries)
 
 # %% ../nbs/51_cells.ipynb #730f576b
 def _forget_peak():

@@ -486,8 +486,8 @@ def _closed(): # exit code of a process whose reader has gone
 def choose_rows(names) -> list: # names as `methods.registry.METHODS` has them
     "Find rows by name, loosely"
     from irm_nb.core import OptionError
-    from irm_nb.experiments import short_name
     from irm_nb.methods.all import METHODS
+    from irm_nb.methods.registry import short_name
     known = {short_name(r):r for r in METHODS}
     for n in names:
         if short_name(n) not in known:

@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['POLARISATIONS', 'LOOK', 'LOOK_AGAIN', 'PATIENCE', 'IrmError', 'UnreadableFile', 'PairError', 'ShapeError',
            'UnitsError', 'NotFiniteError', 'LabelError', 'BudgetError', 'SplitError', 'OptionError', 'OutputError',
-           'StoreError', 'WeightsError', 'check_option', 'check_own_name', 'check_whole', 'check_real', 'check_share',
-           'as_path', 'file_name', 'polarisations', 'splitmix', 'hash_ids', 'uniform', 'derive_seed', 'seeded',
-           'cpu_quota', 'cores', 'others_busy', 'threads_for', 'settle_threads', 'thread_words', 'Compute', 'compute',
-           'rank_and_size', 'launched', 'agreed', 'joined', 'later', 'hashed_fields', 'digest', 'array_digest',
-           'file_digest', 'frozen', 'debris', 'atomic_file', 'atomic_folder', 'write_json', 'peak_memory', 'store_home',
-           'data_home']
+           'StoreError', 'WeightsError', 'check_option', 'check_signature', 'check_own_name', 'check_whole',
+           'check_real', 'check_share', 'as_path', 'file_name', 'polarisations', 'splitmix', 'hash_ids', 'uniform',
+           'derive_seed', 'seeded', 'cpu_quota', 'cores', 'others_busy', 'threads_for', 'settle_threads',
+           'thread_words', 'Compute', 'compute', 'rank_and_size', 'launched', 'agreed', 'joined', 'later',
+           'hashed_fields', 'digest', 'array_digest', 'file_digest', 'tree_digest', 'frozen', 'debris', 'atomic_file',
+           'atomic_folder', 'write_json', 'peak_memory', 'store_home', 'data_home']
 
 # %% ../nbs/00_core.ipynb #22b28c90
-import contextlib, ctypes, dataclasses, fnmatch, functools, hashlib, json, math, os
+import contextlib, ctypes, dataclasses, fnmatch, functools, hashlib, inspect, json, math, os
 import platform, re, secrets, shutil, signal, sys, threading, time
 from datetime import timedelta
 from pathlib import Path
@@ -56,6 +56,17 @@ def check_option(name, # argument's name
     raise OptionError(name, repr(value), f'one of {", ".join(map(repr, allowed))}', f'Pass one of them as {name}=.')
 
 # %% ../nbs/00_core.ipynb #7b6e7034
+def check_signature(role, # what is registered, for the error
+                    f, # the function or class
+                    *arguments): # names of what it will be called with
+    "`OptionError` where a function can't be called with these arguments alone"
+    try: signature = inspect.signature(f)
+    except ValueError: return # a builtin says nothing
+    try: signature.bind(*arguments)
+    except TypeError as e:
+        raise OptionError(role, f'{getattr(f, "__name__", f)}{signature}: {e}', f'a function of {", ".join(arguments)}',
+                          'Take these, in this order; give what else it takes a default.') from e
+
 def check_own_name(role, # what is named, for the error
                    name, # that a function is to have in a table
                    f, # the function
@@ -416,6 +427,20 @@ def file_digest(path) -> str: # 32 hexadecimal digits
     except OSError as e:
         found = e.strerror or e
         raise UnreadableFile(path, found, 'a file that can be read', 'Check the path and its permissions.') from e
+
+def _files_below(folder):
+    "Files of a folder and of its folders, each place once; hidden ones left out"
+    seen = set()
+    for place,folders,names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(d for d in folders if not d.startswith('.') and Path(place, d).resolve() not in seen)
+        seen |= {Path(place).resolve(), *(Path(place, d).resolve() for d in folders)}
+        yield from (Path(place, n) for n in sorted(names) if not n.startswith('.'))
+
+def tree_digest(path) -> str: # 32 hexadecimal digits
+    "Hash of a file's bytes, or of the names and bytes of all files in a folder"
+    path = as_path(path)
+    if not path.is_dir(): return file_digest(path)
+    return digest({str(f.relative_to(path)):file_digest(f) for f in _files_below(path)})
 
 # %% ../nbs/00_core.ipynb #c06fb92b
 def frozen(a: np.ndarray # any shape and type

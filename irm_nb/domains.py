@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['CLOUD_SCENARIOS', 'SOURCES', 'TARGETS', 'EXTENSIONS', 'TRAININGS', 'as_value', 'named_values', 'read_scenario',
            'Domain', 'source', 'target', 'remembered', 'forget', 'scene_pattern', 'in_data_home', 'optical_bands',
-           'further_modalities', 'known_domains', 'read_domain', 'made_on_the_spot', 'load_domain', 'open_pairs',
-           'extend', 'cloud_textures', 'cloud_spec', 'read_choices', 'configure', 'plain_choices']
+           'further_modalities', 'known_domains', 'read_domain', 'made_on_the_spot', 'load_domain', 'paths_of_domain',
+           'open_pairs', 'extend', 'paths_of_textures', 'cloud_textures', 'cloud_spec', 'read_choices', 'configure',
+           'plain_choices']
 
 # %% ../nbs/50_domains.ipynb #1ceaf391
 import functools, importlib.machinery, importlib.util, inspect, re, sys
@@ -101,6 +102,7 @@ class Domain:
     "A data set that can be asked for by its name"
     name: str
     load: object # function of a folder, of samples and of its options, each where it has them; returns the set
+    home: tuple = () # what it reads below IRM_NB_DATA where no folder is named
     @property
     def parameters(self): return inspect.signature(self.load, eval_str=True).parameters
     @property
@@ -113,19 +115,19 @@ class Domain:
 SOURCES = {}
 TARGETS = {}
 
-def _enter(table, role, name):
+def _enter(table, role, name, home):
     def add(f):
         if not re.fullmatch(r'\w[\w-]*', name):
             raise OptionError(role, repr(name), 'letters, digits, _ and -', 'Choose another name.')
         check_own_name(role, name, f, table[name].load if name in table else None)
-        table[name] = Domain(name, f)
+        table[name] = Domain(name, f, home)
         forget()
         return f
     return add
 
-def source(name:str): return _enter(SOURCES, 'source', name)
+def source(name:str, *home): return _enter(SOURCES, 'source', name, home) # fields of `Domain`
 
-def target(name:str): return _enter(TARGETS, 'target', name)
+def target(name:str, *home): return _enter(TARGETS, 'target', name, home)
 
 # %% ../nbs/50_domains.ipynb #236f3a0e
 _REMEMBERED = []
@@ -163,7 +165,7 @@ def in_data_home(name) -> Path:
 @source('world')
 def _world_source(samples): return world.source(round(0.8*samples), seed=0)
 
-@source('aid')
+@source('aid', 'aid10_150px')
 def _aid(folder=None, size:int=64):
     if folder: return datasets.aid(folder, size, progress=False)
     return _scenes(in_data_home('aid10_150px'), size)
@@ -194,7 +196,7 @@ def further_modalities(text) -> dict: # folder -> 'height' or 'radar'
 def _world_target(samples, bands:optical_bands=('R','G','B'), height:bool=False):
     return world.target(samples, seed=0, bands=bands, height=height)
 
-@target('scenes9')
+@target('scenes9', 'scenes9_s1s2')
 def _scenes9(folder=None):
     return _pairs(folder or in_data_home('scenes9_s1s2'), None, pols='VH', groups=r'^(\d+)_r')
 
@@ -225,7 +227,7 @@ def _crops(folder, scene): # of 64×64 pixels, unlabelled
     s = region(*files, name=scene, pols='VH', sar_units='stretch8', block=0, progress=False)
     return [f'{scene}_r{r:02}_c{c:02}' for r,c in corners(s)//64],s
 
-@target('pool9')
+@target('pool9', 'scenes9_s1s2', 'pool_s1s2')
 def _pool9(unlabelled:int=None): # how many of the other crops, drawn at random; None: all
     known = _scenes9()
     folder = in_data_home('pool_s1s2')
@@ -281,14 +283,26 @@ def made_on_the_spot(role, text) -> bool: # so that `samples` is its size
     "Whether a name stands for a set of any size"
     return known_domains(role)[read_domain(role, text)[0]].made
 
+def _there(folder): # itself
+    if folder.exists(): return folder
+    raise UnreadableFile(folder, 'no such folder', 'a folder of images', 'Check the path, and IRM_NB_DATA in it.')
+
 @remembered(8)
 def load_domain(role, text, samples=0): # -> the set; once in a process
     "What a data set's name says"
     name,folder,given = read_domain(role, text)
     d = known_domains(role)[name]
-    if folder: given['folder'] = as_path(folder)
+    if folder: given['folder'] = _there(as_path(folder))
     if d.made: given['samples'] = samples
-    return d.load(**given)
+    s = d.load(**given)
+    if isinstance(s, Scenes): return s
+    raise OptionError(f'{role} {name!r}', f'a {type(s).__name__}', 'a set, Scenes',
+                      f'Let {getattr(d.load, "__name__", name)} return one.')
+
+def paths_of_domain(role, text) -> list:
+    "Files and folders that a data set's name stands for; none where it is made on the spot"
+    name,folder,_ = read_domain(role, text)
+    return [as_path(folder)] if folder else [in_data_home(k) for k in known_domains(role)[name].home]
 
 def open_pairs(text): # -> set
     "Pairs to be asked about: a folder in which a set was saved, a folder with `opt` and `sar`, or a target by its name"
@@ -315,11 +329,15 @@ def extend(file):
     EXTENSIONS[str(path)] = module
 
 # %% ../nbs/50_domains.ipynb #5402ca12
+def paths_of_textures(target) -> list: # of one folder, or empty where they are made on the spot
+    "Where the clouds of texture='real' lie"
+    return [] if made_on_the_spot('target', target) else [in_data_home('rice_clouds')]
+
 @remembered(2)
 def cloud_textures(target) -> np.ndarray: # uint8 [M,h,w]
     "Textures for texture='real': from real pairs, or composed ones for a target made on the spot"
-    if not made_on_the_spot('target', target):
-        return cloud_bank(opacity_from_pairs(*datasets.cloud_pairs(in_data_home('rice_clouds'), progress=False)))
+    if folders := paths_of_textures(target):
+        return cloud_bank(opacity_from_pairs(*datasets.cloud_pairs(*folders, progress=False)))
     ground = world.target(96, seed=1)
     under = ground.with_clouds(CloudSpec(content=1, cover=(0.3, 1), thin=0, seed='bank'))
     return cloud_bank(opacity_from_pairs(under.opt, ground.opt))

@@ -6,7 +6,7 @@
 __all__ = ['FULL', 'STANDIN', 'SWEPT', 'VARIANTS', 'SGD', 'ONE_AT_A_TIME', 'RELIABLE', 'GRIDS', 'no_room', 'attempt',
            'keep_result', 'read_record', 'read_records', 'results', 'check_table', 'open_results', 'answers',
            'answers_problem', 'product', 'done', 'to_run', 'run', 'cell_bar', 'scores_by_cover', 'save_networks',
-           'short_name', 'local_client', 'remote_client', 'grid']
+           'local_client', 'remote_client', 'grid']
 
 # %% ../nbs/52_experiments.ipynb #1ceaf391
 import csv, errno, itertools, json, logging, os, re, signal, sys, threading, time, traceback, warnings, zipfile, zlib
@@ -23,6 +23,7 @@ from .cells import *
 from .core import *
 from .domains import *
 from .methods.all import METHODS
+from .methods.registry import short_name
 from .methods.reliable import calibrate
 from .metrics import cover_masks, mean_by
 from .store import Store
@@ -164,7 +165,6 @@ def _read_answers(f):
     if len({len(v) for v in found.values()}) != 1: raise ValueError('columns of different lengths')
     return pd.DataFrame(found)
 
-
 # %% ../nbs/52_experiments.ipynb #eb891382
 def answers(out, # folder of `run`
             cell # a `Cell`, its key, or a row of `results`
@@ -208,7 +208,9 @@ def done(out, # folder of `run`
          cell) -> bool:
     "Whether a cell has a result; a record whose answers are lost or damaged is none, and is named in a warning"
     if record is None or record.get('error') or record.get('config') != digest(cell.config): return False
-    problem = answers_problem(out, record)
+    changed = cell.inputs not in (None, record.get('inputs') or '')
+    made_of_others = 'Its result was made of other files or of other code of yours'
+    problem = made_of_others if changed else answers_problem(out, record)
     if problem: warnings.warn(f'{problem}. The cell is run again: {cell}', stacklevel=3)
     return not problem
 
@@ -254,7 +256,6 @@ def run(cells, # list of `Cell`
     agreed()
     return results(out, cells)
 
-
 # %% ../nbs/52_experiments.ipynb #c82382b2
 def cell_bar(total, done):
     "Cells done, and the time that is left at the rate so far"
@@ -296,10 +297,6 @@ def save_networks(cells, out, # folder of `run`
         saved.append(p.save(as_path(folder)/f'{short_name(c.method)}-{c.seed}-{c.key[:8]}', _data_words(c), scores))
     return saved
 
-def short_name(text) -> str: # 'finetune-opt-only' for 'Finetune (Opt only)'
-    "A method's name for files and command lines"
-    return re.sub(r'[^a-z0-9]+', '-', text.lower()).strip('-')
-
 # %% ../nbs/52_experiments.ipynb #c34e690c
 def _errand(cell, store, comp):
     "A function that runs a cell wherever it is sent"
@@ -314,7 +311,6 @@ def _errand(cell, store, comp):
         for f in files: e.extend(f)
         return e.attempt(e.Cell(**what), place, device and e.Compute(*device))
     return there
-
 
 # %% ../nbs/52_experiments.ipynb #f5bd4799
 def _lost(cell, error):
@@ -363,7 +359,6 @@ def _later_interrupts():
         signal.signal(signal.SIGINT, before)
         if met: signal.raise_signal(signal.SIGINT)
 
-
 # %% ../nbs/52_experiments.ipynb #cae51d4f
 @contextmanager
 def _sheltered():
@@ -401,7 +396,6 @@ def _end_workers(cluster):
         nanny.auto_restart = False
         if nanny.pid:
             with suppress(OSError): os.kill(nanny.pid, getattr(signal, 'SIGKILL', signal.SIGTERM))
-
 
 # %% ../nbs/52_experiments.ipynb #88bcdc0d
 @contextmanager

@@ -50,6 +50,7 @@ def sensor(name:str, units:dict, # name -> `Unit`
            clouded:bool, bands=tuple, channel_names=tuple):
     "Decorator: a function (values [B,C,H,W], bands, units) -> channels [B,C',H,W] makes a sensor"
     def add(f):
+        check_signature(f'sensor {name!r}', f, 'values', 'bands', 'units')
         check_own_name('sensor', name, f, SENSORS[name].channels if name in SENSORS else None)
         SENSORS[name] = Sensor(name, units, clouded, f, bands, channel_names)
         return f

@@ -192,7 +192,7 @@ def _valued(name, v):
 
 def _followed(name, v): # -> (text of a value, code to look into)
     if isinstance(v, functools.partial): return _followed(name, [v.func, list(v.args), v.keywords])
-    if type(v) in (dict, list, tuple):
+    if isinstance(v, (dict, list, tuple)):
         items = v.items() if isinstance(v, dict) else enumerate(v)
         parts = [_followed(f'{name}[{k!r}]', x) for k,x in items]
         return [t for texts,_ in parts for t in texts] or [f'{name}: {len(v)}'],[c for _,code in parts for c in code]

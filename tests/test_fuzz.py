@@ -1,6 +1,7 @@
 "Damage of all kinds to a small file of every format that is read: each call ends in a value or in a named error, soon. IRM_NB_FUZZ=120 tries 3,000 of them."
 import contextlib, json, os, random, shutil, signal
 from dataclasses import asdict
+from unittest import mock
 
 import numpy as np, pytest, torch
 
@@ -140,7 +141,8 @@ class Small(torch.nn.Module):
     def forward(self, x): return self.fc(self.conv1(x).mean((2, 3)))
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch): monkeypatch.setitem(models.BACKBONES, 'small', models.Backbone(Small))
+def small():
+    with mock.patch.dict(models.BACKBONES, small=models.Backbone(Small)): yield
 
 def predictor():
     s = good.pairs()

@@ -1,6 +1,7 @@
 """Every row learns: it beats chance on the embedded world by a stated margin. What is one sample off does not."""
 from dataclasses import replace
 from functools import partial
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -69,8 +70,9 @@ LONGER = dict(CycIT=dict(visits=1000, width=16)) # choices of rows that need mor
 @pytest.fixture
 def small(monkeypatch):
     "Small networks in the place of both architectures; CycleGAN at five times its rate, since it is shown few images"
-    for arch in ('resnet50','googlenet'): monkeypatch.setitem(models.BACKBONES, arch, small_net.SMALL)
     monkeypatch.setattr(sar, 'ImageConfig', partial(sar.ImageConfig, lr=1e-3))
+    entry = small_net.SMALL
+    with mock.patch.dict(models.BACKBONES, resnet50=entry, googlenet=entry): yield
 
 @pytest.fixture(scope='module')
 def store(tmp_path_factory): return Store(tmp_path_factory.mktemp('store'))

@@ -1,5 +1,6 @@
 "Any number of modalities: eq. (7) for two, its form for more, and samples that lack one."
 from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -169,8 +170,9 @@ class Small(nn.Module):
     def forward(self, x): return self.fc(self.bn(self.conv1(x)).relu().mean((2,3)))
 
 @pytest.fixture
-def small(monkeypatch):
-    for name in ('resnet50','googlenet'): monkeypatch.setitem(models.BACKBONES, name, Backbone(Small, top=('fc',)))
+def small():
+    entry = Backbone(Small, top=('fc',))
+    with mock.patch.dict(models.BACKBONES, resnet50=entry, googlenet=entry): yield
 
 def answering(s):
     m = models.new_model('googlenet', 2, 9, 'test')

@@ -2,6 +2,7 @@
 import json
 from dataclasses import replace
 from functools import partial
+from unittest import mock
 
 import numpy as np, pytest, torch
 from torch import nn
@@ -34,8 +35,9 @@ CPU = Compute('cpu', 'float32')
 PAIRS = good.pairs(12)
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch):
-    for name in ('small','resnet50','googlenet'): monkeypatch.setitem(models.BACKBONES, name, Backbone(Small, top=('layer4','fc')))
+def small():
+    entry = Backbone(Small, top=('layer4','fc'))
+    with mock.patch.dict(models.BACKBONES, small=entry, resnet50=entry, googlenet=entry): yield
 
 @pytest.fixture
 def p():
@@ -145,12 +147,16 @@ def made(factor):
     def build(n, c): return Small(n, c, factor)
     return build
 
-def test_two_architectures_of_one_name(monkeypatch):
+def test_two_architectures_of_one_name():
     keys = []
     for build in (made(1.), made(2.), partial(Small, factor=3.), partial(Small, factor=4.)):
-        monkeypatch.setitem(models.BACKBONES, 'small', Backbone(build))
-        keys.append(Architecture('small').__key__())
+        with mock.patch.dict(models.BACKBONES, small=Backbone(build)): keys.append(Architecture('small').__key__())
     assert len(set(keys)) == 4
+
+@pytest.mark.parametrize('name', ['timm','branches'])
+def test_a_network_under_a_name_of_the_library(name):
+    with pytest.raises(OptionError, match='has it already'): models.BACKBONES[name] = Backbone(Small)
+    assert models.BACKBONES[name].__module__ == 'irm_nb.models'
 
 def numbers(n): return torch.arange(n)
 @pytest.mark.parametrize('notes', ['null', '3', '{"value":1}', '{"value":{},"about":{}}', '{"value":1,"about":3}', '['*99999, '{"value":{"#class":"Predictor","fields":3},"about":{"code":1}}'])
