@@ -116,15 +116,17 @@ def _weights_text(name, text):
 # %% ../nbs/14_transfer.ipynb #e8e7a3af
 def _epochs(n, batch=32, **kw): return TrainConfig(epochs=n, batch=batch, **kw)
 
+def _pretraining(n, batch): return _epochs(n, batch, drawn_clouds=0.6, weight_decay=1e-6)
+
 def _paper(lr=1e-3): return _epochs(200, batch=64, schedule='constant', lr=lr)
 
 PRESETS = dict(
     demo=Config(pretrain=_epochs(4), head=_epochs(3, 16), adapt=_epochs(25, 16), auxiliary=_epochs(5, 16),
                 target=_epochs(4, 16), pairs=_epochs(3, 32, drawn_clouds=0.6), tau=0.4,
                 monitor_every=1, visits=1_000, width=16, blocks=3),
-    standin=Config(),
+    standin=Config(pairs=_pretraining(30, 96), pairs_from_source=True),
     paper=Config(pretrain=_paper(), head=_paper(), adapt=_paper(1e-4), auxiliary=_paper(), target=_paper(),
-                 pairs=_epochs(100, batch=256, drawn_clouds=0.6), monitor_every=1, visits=1_000_000,
+                 pairs=_pretraining(100, 256), pairs_from_source=True, monitor_every=1, visits=1_000_000,
                  width=64, blocks=9))
 
 # %% ../nbs/14_transfer.ipynb #070042a5
