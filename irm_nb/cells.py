@@ -8,6 +8,7 @@ __all__ = ['FROM_IMAGES', 'TEST_SKIES', 'Cell', 'choices_text', 'uncovered', 'ch
 
 # %% ../nbs/51_cells.ipynb #692c74e0
 import functools, json, platform, re, subprocess, time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from .metrics import scores_by
 from .models import Architecture, backbone, load_weights, new_model
 from .scenes import *
 from .sheets import split_list
-from .store import Store, code_of, notes_of, own_code
+from .store import Store, notes_of, own_code
 from .tasks import Task
 from .transfer import ROLES, Config, Predictor, cached_logits, check_task, read_weights
 
@@ -84,6 +85,50 @@ def __str__(self:Cell):
     words = [f'{self.source} → {self.target}', self.cloud_scenario, self.method, f'seed {self.seed}', *more]
     return ' · '.join(filter(None, words))
 
+# %% ../nbs/51_cells.ipynb #434ac68f
+_LIBRARY = own_code(len) # what any library's function has
+_content = remembered(64)(tree_digest)
+
+def _code(f): return own_code(f, strict=False)
+
+def _own_sensor(s): # its code and what else it says; nothing for one of irm_nb
+    codes = {_code(f) for f in (s.channels, s.bands, s.channel_names)} - {_LIBRARY}
+    return [*sorted(codes), digest([s.units, s.clouded])] if codes else []
+
+def _own_parts(c, cfg):
+    "Hashes of what comes from no library"
+    sets = [known_domains(r)[read_domain(r, getattr(c, r))[0]].load for r in ('source','target')]
+    codes = {_code(f) for f in (METHODS[c.method].run, REGULATIONS[cfg.regulation].weigh, *sets)} - {_LIBRARY}
+    built = {o for r in ROLES for o in Architecture(getattr(cfg, f'{r}_arch')).own}
+    sensors = [o for s in SENSORS.values() for o in _own_sensor(s)]
+    own_sky = CLOUD_SCENARIOS.get(c.cloud_scenario) != BUILT_IN.get(c.cloud_scenario)
+    sky = [digest(CLOUD_SCENARIOS[c.cloud_scenario])]*own_sky
+    return [*sorted(codes | built), *sensors, *sky]
+
+def _own_files(c, cfg):
+    "Paths that a cell or its configuration names"
+    yield from (as_path(f) for f in (c.labels, c.split.partition(':')[2]) if f)
+    weights = [read_weights(getattr(cfg, f'{r}_weights')) for r in ROLES]
+    yield from (as_path(w.file.path) for w in weights if w)
+    for r in ('source','target'): yield from paths_of_domain(r, getattr(c, r))
+    if (read_scenario(c.cloud_scenario)[1] or {}).get('texture') == 'real': yield from paths_of_textures(c.target)
+
+# %% ../nbs/51_cells.ipynb #6d9fb3fb
+@patch(as_prop=True)
+def files(self:Cell) -> list: # of paths; those up to the first that nobody can name here
+    "Files and folders that it or its configuration names"
+    found = []
+    with suppress(IrmError): found.extend(_own_files(self, self.config))
+    return found
+
+@patch(as_prop=True)
+def inputs(self:Cell) -> str: # '' where all is irm_nb's own; None where something can't be read here
+    "Hash of the files and of the code that its names stand for"
+    cfg = self.config
+    try: found = [*_own_parts(self, cfg), *map(_content, _own_files(self, cfg))]
+    except IrmError: return None
+    return digest(found)[:16] if found else ''
+
 # %% ../nbs/51_cells.ipynb #80813511
 @remembered(2)
 def _clouded(target, samples, scenario):
@@ -110,13 +155,15 @@ def _with_unlabelled(pairs, test, kind): # the training side
 def uncovered(train, # pairs under composed clouds
               L): # indices of the labelled
     "The same pairs, the labelled ones without their clouds"
-    if train.clear is None:
-        raise OptionError('clear_labels', 'pairs whose clear image is not known', 'clouds that were composed',
+    hidden = {k:m for k,m in train.modalities.items() if m.clouded}
+    unknown = [k for k,m in hidden.items() if m.clear is None]
+    if unknown or not hidden:
+        raise OptionError('clear_labels', f'pairs whose clear image is not known ({", ".join(unknown) or "none"})',
+                          'clouds that were composed',
                           "Name another cloud scenario than 'own', or leave clear_labels out.")
     sky = {k:_with_rows(getattr(train, k), L, 0) for k in ('alpha','kind','cover')}
-    known = {k:m for k,m in train.modalities.items() if m.clear is not None}
-    images = {k:_with_rows(m.values, L, m.clear[L]) for k,m in known.items()}
-    return replace(train, **sky, **images)
+    lit = {k:replace(m, values=_with_rows(m.values, L, m.clear[L])) for k,m in hidden.items()}
+    return replace(train, modalities=dict(train.modalities) | lit, **sky)
 
 def _with_rows(a, rows, values): # a copy of an array; None for None
     if a is None: return
@@ -136,6 +183,7 @@ def _task(c:Cell):
 @patch
 def task(self:Cell) -> Task:
     "Its data: the same for all methods"
+    forget_changed(self.files)
     return _task(self.data)
 
 # %% ../nbs/51_cells.ipynb #5bc2b49d
@@ -182,45 +230,6 @@ def network(self:Cell, store:Store, comp:Compute) -> Predictor:
     task = self.task()
     if self.method in FROM_IMAGES: check_image_nets(tuple(task.train.size))
     return METHODS[self.method](task, self.config, store, comp)
-
-# %% ../nbs/51_cells.ipynb #434ac68f
-_LIBRARY = own_code(len) # what any library's function has
-_SCENARIOS = tuple(CLOUD_SCENARIOS)
-_content = remembered(64)(tree_digest)
-
-def _code(f):
-    try: return own_code(f)
-    except OptionError: return digest(code_of(f)) # it reads what has no content to hash
-
-def _own_sensor(s): # its code and what else it says; nothing for one of irm_nb
-    codes = {_code(f) for f in (s.channels, s.bands, s.channel_names)} - {_LIBRARY}
-    return [*sorted(codes), digest([s.units, s.clouded])] if codes else []
-
-def _own_parts(c, cfg):
-    "Hashes of what comes from no library"
-    sets = [known_domains(r)[read_domain(r, getattr(c, r))[0]].load for r in ('source','target')]
-    codes = {_code(f) for f in (METHODS[c.method].run, REGULATIONS[cfg.regulation].weigh, *sets)} - {_LIBRARY}
-    built = {o for r in ROLES for o in Architecture(getattr(cfg, f'{r}_arch')).own}
-    sensors = [o for s in SENSORS.values() for o in _own_sensor(s)]
-    own_sky = c.cloud_scenario in CLOUD_SCENARIOS and c.cloud_scenario not in _SCENARIOS
-    sky = [digest(CLOUD_SCENARIOS[c.cloud_scenario])]*own_sky
-    return [*sorted(codes | built), *sensors, *sky]
-
-def _own_files(c, cfg):
-    "Paths that a cell or its configuration names"
-    yield from (as_path(f) for f in (c.labels, c.split.partition(':')[2]) if f)
-    weights = [read_weights(getattr(cfg, f'{r}_weights')) for r in ROLES]
-    yield from (as_path(w.file.path) for w in weights if w)
-    for r in ('source','target'): yield from paths_of_domain(r, getattr(c, r))
-    if (read_scenario(c.cloud_scenario)[1] or {}).get('texture') == 'real': yield from paths_of_textures(c.target)
-
-@patch(as_prop=True)
-def inputs(self:Cell) -> str: # '' where all is irm_nb's own; None where something can't be read here
-    "Hash of the files and of the code that its names stand for"
-    cfg = self.config
-    try: found = [*_own_parts(self, cfg), *map(_content, _own_files(self, cfg))]
-    except IrmError: return None
-    return digest(found)[:16] if found else ''
 
 # %% ../nbs/51_cells.ipynb #f6544895
 @functools.cache

@@ -697,9 +697,23 @@ def answers_for(p, # `Predictor`
                ): # -> frame: id, class, confidence, cover, decided
     "What a network says of new pairs"
     import pandas as pd
-    likely,k = p.logits(pairs, comp, missing).softmax(1).max(1)
+    likely,k = (p.logits(pairs, comp, missing)/p.temperature).softmax(1).max(1)
     said = {'class':[p.classes[i] for i in k], 'confidence':likely.numpy().round(4), 'cover':pairs.cover}
     return pd.DataFrame(dict(id=pairs.ids, **said, decided=_decided(p, pairs, comp, missing)))
+
+# %% ../nbs/71_cli.ipynb #8069a818
+_SAYS = 'id','class','confidence','cover','decided'
+
+def _check_answers(out):
+    "`OutputError` where something else than answers lies"
+    from irm_nb.core import OutputError, as_path
+    out = as_path(out)
+    if not os.path.lexists(out): return
+    try: head = out.open(encoding='utf-8').readline(80).strip()
+    except (OSError, ValueError): head = 'a folder' if out.is_dir() else 'no text'
+    if head in ('', ','.join(_SAYS)): return
+    raise OutputError(out, f'something that is no table of answers: {head[:40]}', 'a new file, or such a table',
+                      'Choose another place.')
 
 def predict(args):
     "`irm_run predict`"
@@ -707,6 +721,7 @@ def predict(args):
     from irm_nb.domains import extend, open_pairs
     from irm_nb.transfer import Predictor
     for f in args.use or (): extend(f)
+    if args.out: _check_answers(args.out)
     t = answers_for(Predictor.load(args.predictor), open_pairs(args.pairs), _device(args), args.missing)
     if not args.out: return print(t.to_csv(index=False), end='')
     with atomic_file(args.out) as f: t.to_csv(f, index=False)

@@ -6,15 +6,16 @@
 __all__ = ['POLARISATIONS', 'LOOK', 'LOOK_AGAIN', 'PATIENCE', 'IrmError', 'UnreadableFile', 'PairError', 'ShapeError',
            'UnitsError', 'NotFiniteError', 'LabelError', 'BudgetError', 'SplitError', 'OptionError', 'OutputError',
            'StoreError', 'WeightsError', 'check_option', 'check_signature', 'check_own_name', 'check_whole',
-           'check_real', 'check_share', 'as_path', 'file_name', 'polarisations', 'splitmix', 'hash_ids', 'uniform',
-           'derive_seed', 'seeded', 'cpu_quota', 'cores', 'others_busy', 'threads_for', 'settle_threads',
+           'check_real', 'check_share', 'one_spelling', 'as_path', 'file_name', 'polarisations', 'splitmix', 'hash_ids',
+           'uniform', 'derive_seed', 'seeded', 'cpu_quota', 'cores', 'others_busy', 'threads_for', 'settle_threads',
            'thread_words', 'Compute', 'compute', 'rank_and_size', 'launched', 'agreed', 'joined', 'later',
-           'hashed_fields', 'digest', 'array_digest', 'file_digest', 'tree_digest', 'frozen', 'debris', 'atomic_file',
-           'atomic_folder', 'write_json', 'peak_memory', 'store_home', 'data_home']
+           'hashed_fields', 'digest', 'array_digest', 'file_digest', 'file_stamp', 'content_digest', 'check_as_left',
+           'tree_stamp', 'tree_digest', 'frozen', 'debris', 'atomic_file', 'atomic_folder', 'write_json', 'peak_memory',
+           'store_home', 'data_home']
 
 # %% ../nbs/00_core.ipynb #22b28c90
 import contextlib, ctypes, dataclasses, fnmatch, functools, hashlib, inspect, json, math, os
-import platform, re, secrets, shutil, signal, sys, threading, time
+import platform, re, secrets, shutil, signal, sys, threading, time, unicodedata
 from datetime import timedelta
 from pathlib import Path
 
@@ -115,6 +116,10 @@ def check_share(name, value) -> float:
     raise OptionError(name, repr(value), expected, f'Pass {name}=0.5 for one half.')
 
 # %% ../nbs/00_core.ipynb #42b8b25a
+def one_spelling(name) -> str:
+    "A name in one Unicode form, without spaces around it and with single ones inside"
+    return unicodedata.normalize('NFC', ' '.join(str(name).split()))
+
 def as_path(path # text or path
            ) -> Path: # `~` expanded
     "A path as the user means it"
@@ -428,6 +433,7 @@ def file_digest(path) -> str: # 32 hexadecimal digits
         found = e.strerror or e
         raise UnreadableFile(path, found, 'a file that can be read', 'Check the path and its permissions.') from e
 
+# %% ../nbs/00_core.ipynb #2193b2fe
 def _files_below(folder):
     "Files of a folder and of its folders, each place once; hidden ones left out"
     seen = set()
@@ -436,11 +442,40 @@ def _files_below(folder):
         seen |= {Path(place).resolve(), *(Path(place, d).resolve() for d in folders)}
         yield from (Path(place, n) for n in sorted(names) if not n.startswith('.'))
 
+def file_stamp(path) -> tuple: # bytes, times of change of content and of anything, in ns; `UnreadableFile`
+    "What tells cheaply that a file has changed: the second time is the system's own and can't be set back"
+    try: s = os.stat(path)
+    except (OSError, ValueError) as e:
+        found = getattr(e, 'strerror', None) or e
+        raise UnreadableFile(path, found, 'a file', 'Check the path and its permissions.') from e
+    return s.st_size,s.st_mtime_ns,s.st_ctime_ns
+
+@functools.lru_cache(1<<16)
+def _digest_once(path, *stamp): return file_digest(path)
+
+def content_digest(path) -> str: # as `file_digest`
+    "Hash of a file's bytes, read once in a process as long as the file stays what it is"
+    path = as_path(path).absolute()
+    return _digest_once(path, *file_stamp(path))
+
+# %% ../nbs/00_core.ipynb #a3720dea
+def check_as_left(path, left): # `content_digest` when it was last read or written here; None where there was no file
+    "`OutputError` where somebody else has written to a file meanwhile"
+    if not os.path.lexists(path) or content_digest(path) == left: return
+    raise OutputError(path, 'what somebody else has written meanwhile', 'the file as it was left here',
+                      'Open it again; nothing was written over it.')
+
+def _tree(path, f): # -> {name: f(file)} of a folder, or of a file alone
+    path = as_path(path)
+    return {str(k.relative_to(path)):f(k) for k in (_files_below(path) if path.is_dir() else [path])}
+
+def tree_stamp(path) -> str: # 32 hexadecimal digits
+    "`file_stamp` of a file, or of all files in a folder"
+    return digest(_tree(path, file_stamp))
+
 def tree_digest(path) -> str: # 32 hexadecimal digits
     "Hash of a file's bytes, or of the names and bytes of all files in a folder"
-    path = as_path(path)
-    if not path.is_dir(): return file_digest(path)
-    return digest({str(f.relative_to(path)):file_digest(f) for f in _files_below(path)})
+    return digest(_tree(path, content_digest))
 
 # %% ../nbs/00_core.ipynb #c06fb92b
 def frozen(a: np.ndarray # any shape and type

@@ -25,7 +25,7 @@ from .domains import *
 from .methods.all import METHODS
 from .methods.registry import short_name
 from .methods.reliable import calibrate
-from .metrics import cover_masks, mean_by
+from .metrics import confusion, cover_masks, mean_by, scores
 from .store import Store
 
 # %% ../nbs/52_experiments.ipynb #dfce2158
@@ -180,12 +180,19 @@ def answers(out, # folder of `run`
         why = f'a damaged file ({e})'.replace('\n', ' ')
         raise UnreadableFile(f, why, expected, 'Run the grid again: it tests that cell again.') from e
 
+def _same_scores(a, record): # OA, AA and κ
+    both = np.concatenate([a.label, a.predicted])
+    if both.min() < 0: return False
+    n_classes = 1 + int(both.max())
+    s = scores(confusion(a.label, a.predicted, n_classes))
+    said = dict(OA=s.oa, AA=s.aa, kappa=s.kappa)
+    return all(record.get(k) is None or abs(v - record[k]) <= 1e-9 for k,v in said.items())
+
 def answers_problem(out, record) -> str: # '' where they are whole
     "Why the answers beside a record are not those that it was made of"
     try: a = answers(out, record['key'])
     except UnreadableFile as e: return f'{e.where}: found {e.found}'
-    right = np.mean(a.label == a.predicted)
-    if len(a) == record.get('n') and abs(right - record['OA']) <= 1e-9: return ''
+    if len(a) == record.get('n') and _same_scores(a, record): return ''
     return f'{_file(out, "answers", record["key"])}: found answers of another test'
 
 # %% ../nbs/52_experiments.ipynb #8e1259ec
@@ -203,14 +210,19 @@ def _queue(cells, spread):
     return [c for row in itertools.zip_longest(*tasks.values()) for c in row if c is not None]
 
 # %% ../nbs/52_experiments.ipynb #ec2b6d60
+def _other_cell(record, cell): # '' where a record is that of a cell
+    said = asdict(cell) | dict(choices=choices_text(cell))
+    odd = [k for k,v in said.items() if record.get(k, v) != v]
+    if odd: return f'Its record says {odd[0]}={record[odd[0]]!r}'
+    changed = cell.inputs not in (None, record.get('inputs') or '')
+    return 'Its result was made of other files or of other code of yours' if changed else ''
+
 def done(out, # folder of `run`
          record, # of `read_records`, or None
          cell) -> bool:
     "Whether a cell has a result; a record whose answers are lost or damaged is none, and is named in a warning"
     if record is None or record.get('error') or record.get('config') != digest(cell.config): return False
-    changed = cell.inputs not in (None, record.get('inputs') or '')
-    made_of_others = 'Its result was made of other files or of other code of yours'
-    problem = made_of_others if changed else answers_problem(out, record)
+    problem = _other_cell(record, cell) or answers_problem(out, record)
     if problem: warnings.warn(f'{problem}. The cell is run again: {cell}', stacklevel=3)
     return not problem
 
@@ -219,6 +231,7 @@ def to_run(out, cells,
           ) -> list: # those of `cells` without a result
     "What a grid has still to do"
     if found is None: found = read_records(out)
+    forget_changed({p for c in cells for p in c.files})
     return [c for c in cells if not done(out, found.get(c.key), c)]
 
 def _serial(cells, store, comp, out):
@@ -293,8 +306,9 @@ def save_networks(cells, out, # folder of `run`
         comp = Compute(r['device'], r['precision'])
         p = c.network(store, comp)
         if calibrated: p = calibrate(p, c.method, c.task(), c.config, store, comp)
-        scores = scores_by_cover(answers(out, c.key))
-        saved.append(p.save(as_path(folder)/f'{short_name(c.method)}-{c.seed}-{c.key[:8]}', _data_words(c), scores))
+        found_by_cover = scores_by_cover(answers(out, c.key))
+        place = as_path(folder)/f'{short_name(c.method)}-{c.seed}-{c.key[:8]}'
+        saved.append(p.save(place, _data_words(c), found_by_cover))
     return saved
 
 # %% ../nbs/52_experiments.ipynb #c34e690c

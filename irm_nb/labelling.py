@@ -147,6 +147,7 @@ class Labels:
         self.given = {} # (row, column) of a square -> `Label`
         self.log = [] # (square, what it was before, classes before)
         self.file = None if file is None else as_path(file)
+        self.left = None # hash of the file, as it was left here
         if self.file and self.file.exists(): self.read()
     def __len__(self): return len(self.given)
     def __repr__(self):
@@ -159,7 +160,8 @@ def give(self:Labels, at, # (row, column) of a square
          name): # of its class; one that is new becomes the last class
     "Say what a square is"
     at = tuple(check_whole(what, v, 0, n - 1) for what,v,n in zip(('row','column'), at, self.shape))
-    name = str(name).strip()
+    self.check_file()
+    name = one_spelling(name)
     if not name: raise LabelError('class', 'no name', 'the name of a class', 'Type one.')
     before = self.given.get(at)
     self.log.append((at, before, tuple(self.classes)))
@@ -172,6 +174,7 @@ def give(self:Labels, at, # (row, column) of a square
 def undo(self:Labels):
     "Take the last label back"
     if not self.log: return
+    self.check_file()
     at,before,classes = self.log.pop()
     self.classes = list(classes)
     if before is None: del self.given[at]
@@ -191,10 +194,20 @@ def _feature(at, label, ring):
     return dict(type='Feature', properties=said, geometry=geometry)
 
 @patch
+def check_file(self:Labels):
+    "`OutputError` where another sitting has written to the file meanwhile"
+    if self.file: check_as_left(self.file, self.left)
+
+@patch
 def write(self:Labels):
     "Put them into their file"
     if self.file is None: return
-    if not self.given: return self.file.unlink(missing_ok=True) # the only label was taken back
+    if self.given: self._write()
+    else: self.file.unlink(missing_ok=True) # the only label was taken back
+    self.left = content_digest(self.file) if self.given else None
+
+@patch
+def _write(self:Labels):
     rings = _rings(self.grid, self.size, list(self.given))
     found = [_feature(at, l, ring) for (at,l),ring in zip(self.given.items(), rings)]
     note = dict(labels=1, classes=self.classes, size=self.size)
@@ -220,6 +233,7 @@ def read(self:Labels):
                               'Choose another place, and pass this file to Labels.take.')
         squares = [(_square_of(f, self.grid, self.size), f['properties']) for f in o['features']]
         self.classes = list(dict.fromkeys([*self.classes, *o['irm_nb']['classes']]))
+        self.left = content_digest(self.file)
         given = {at:Label(str(p['class']), bool(p['held_out'])) for at,p in squares}
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as e:
         raise UnreadableFile(self.file, f'{type(e).__name__}: {e}', 'labels as they were written here',
@@ -712,7 +726,8 @@ def label(self:Labeller, name):
     with self.lock:
         if self.square is None or not name.strip(): return
         start = time.perf_counter()
-        self.sitting.give(self.square, name)
+        try: self.sitting.give(self.square, name)
+        except OutputError as e: return self.tell(e)
         self.seconds['refit'] = time.perf_counter() - start
         self.name.value = ''
         self.renew()
@@ -724,8 +739,13 @@ def take_back(self:Labeller):
     with self.lock:
         if not self.sitting.labels.log: return
         at = self.sitting.labels.log[-1][0]
-        self.sitting.undo()
+        try: self.sitting.undo()
+        except OutputError as e: return self.tell(e)
         self.renew(at)
+
+@patch
+def tell(self:Labeller, e): # an error that changes nothing
+    self.said.value = str(e)
 
 @patch
 def pass_on(self:Labeller):

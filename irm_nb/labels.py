@@ -79,7 +79,7 @@ def _geojson(path):
     crs = (o.get('crs') or {}).get('properties', {}).get('name', 'EPSG:4326')
     if o['type'] == 'Topology': raise ValueError('TopoJSON, not GeoJSON')
     for f in o['features'] if o['type'] == 'FeatureCollection' else [o]:
-        if f['type'] == 'Feature': yield f.get('geometry'),f.get('properties') or {},crs
+        if f['type'] == 'Feature': yield f.get('geometry'),dict(f.get('properties') or {}),crs
         else: yield f,{},crs
 
 # %% ../nbs/48_labels.ipynb #fc02e6ac
@@ -164,7 +164,7 @@ def _class_name(v, path, attribute):
     if not isinstance(v, (str,int,float)):
         raise LabelError(path, f'{attribute} = {v!r}', 'a name or a number as class',
             'Pass the attribute that holds the class as attribute=.')
-    return str(int(v) if isinstance(v, float) and v.is_integer() else v).strip()
+    return one_spelling(int(v) if isinstance(v, float) and v.is_integer() else v)
 
 # %% ../nbs/48_labels.ipynb #d7a719dd
 class Polygons:
@@ -258,6 +258,16 @@ def _one_band(path, error, what, do):
                 'Export it as GeoTIFF or PNG.')
 
 # %% ../nbs/48_labels.ipynb #bdd55cdf
+def _check_codes(path, codes, table):
+    "Names alone are those of the codes from 0: a code beyond them means that they are not"
+    beyond = [k for k in codes if k not in table]
+    if not beyond: return
+    first = next(iter(table.values()))
+    raise LabelError(path, f'codes {", ".join(map(str, beyond[:9]))} beside {len(table)} names',
+        f'codes from 0 to {len(table)-1}, or a name for each code',
+        f'Pass classes={{code: name}}, such as {{{codes[0]}: {first!r}}}; codes that it leaves out are no class.')
+
+# %% ../nbs/48_labels.ipynb #6bf8ff35
 class Codes:
     "An integer raster as class numbers on a grid"
     def __init__(self, path, grid:Grid,
@@ -266,7 +276,9 @@ class Codes:
             'Extract it (gdal_translate -b 1); a coloured map has lost its codes.')
         codes = _codes(path, 2**16 if classes else 256)
         table = classes or {k:str(k) for k in codes}
-        if not isinstance(table, dict): table = dict(enumerate(table))
+        if not isinstance(table, dict):
+            table = dict(enumerate(table))
+            _check_codes(path, codes, table)
         if not set(table) & set(codes):
             raise LabelError(path, f'codes {", ".join(map(str, codes[:9])) or "none"}',
                 f'some of {", ".join(map(str, table))}', 'Correct the codes in classes=.')
@@ -328,7 +340,10 @@ class CloudMask:
         self.layer = Layer(path, [1], grid, 'nearest', fill=fill)
         _overlap(path, self.layer.d, grid)
         if threshold is None: self._read_codes(path, scheme, scl, kind)
-        else: _check_threshold(path, threshold, scheme, scl)
+        else:
+            _check_threshold(path, threshold, scheme, scl)
+            self.layer.scaling = _scaling(self.layer.d)
+            if self.layer.scaling != (1.,0.): self.layer.dtype = np.dtype(np.float32)
     def read(self, top, n): # first row, rows -> uint8 kinds [n,W], bool where known
         (x,),ok = self.layer.read(top, n)
         if self.threshold is not None: return np.where(x >= self.threshold, THICK, CLEAR).astype(np.uint8),ok
@@ -352,6 +367,8 @@ def _read_codes(self:CloudMask, path, scheme, scl, kind):
     if self.table is None: self.table = SCL_CLOUD if self.scl else {k:THICK for k in codes if k}
 
 # %% ../nbs/48_labels.ipynb #e33cbb3b
+def _scaling(d): return d.scales[0],d.offsets[0] # as the file declares them
+
 def _highest(d, window):
     "The highest number of a window that is no fill; 0 where all is"
     x = d.read(1, window=window)
@@ -367,8 +384,9 @@ def _check_threshold(path, threshold, scheme, scl):
         if re.fullmatch('cs(_cdf)?', d.descriptions[0] or '', re.I):
             raise OptionError('cloud_mask', f'a band named {d.descriptions[0]} (Cloud Score+, where 1 is clear)',
                 'a probability of cloud', 'Give 1 minus the score.')
-        top = max(_highest(d, w) for _,w in d.block_windows(1))
-    percent,whole = threshold > 1,np.dtype(d.dtypes[0]).kind in 'iu'
+        scale,offset = _scaling(d)
+        top = max(_highest(d, w) for _,w in d.block_windows(1))*scale + offset
+    percent,whole = threshold > 1,np.dtype(d.dtypes[0]).kind in 'iu' and scale == 1
     if percent and whole and scheme is None and 0 < top <= 11:
         raise OptionError('cloud_threshold', f'{threshold:g} for whole numbers up to {top:g}',
             'a probability in percent, not codes', "Pass cloud_scheme='probability' if it is one; else name the codes "

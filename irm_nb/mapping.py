@@ -23,10 +23,11 @@ from .core import *
 from .distill import soft_labels
 from .figures import class_colours, word
 from .grids import *
-from .labels import Codes, Polygons, _geojson, _geopackage
+from .grids import _overlap
+from .labels import Codes, Polygons, _check_degrees, _geojson, _geopackage
 from .metrics import Scores, confusion, mean_by, scores
 from .patches import *
-from .raster import _quiet
+from .raster import _gdal_errors, _quiet, _why
 from .scenes import SENSORS
 from .stac import item_of, scene_of
 from .store import Store
@@ -332,27 +333,48 @@ def rgb(m:Map, step=1 # every so many pixels
 # %% ../nbs/68_mapping.ipynb #277368d2
 def _is_vector(labels): return Path(labels).suffix.lower() in ('.geojson','.json','.gpkg')
 
+def _point(xy, path): # -> x, y
+    numbers = isinstance(xy, list) and len(xy) > 1 and all(type(v) in (int, float) and np.isfinite(v) for v in xy[:2])
+    if numbers: return xy[:2]
+    raise UnreadableFile(path, f'a point at {xy!r:.60}', 'two numbers', 'Correct its coordinates.')
+
 def _points(path, attribute): # -> [(x, y, class, CRS)] of a file's points; none where it has polygons
     read = _geopackage if Path(path).suffix.lower() == '.gpkg' else _geojson
     try: rows = list(read(as_path(path)))
     except Exception as e: # JSON, SQLite and the geometries each fail in their own ways
         raise UnreadableFile(path, f'{type(e).__name__}: {e}', 'GeoJSON or GeoPackage', 'Export it again.') from e
     at = [(g, p, c) for g,p,c in rows if g and g['type'] in ('Point','MultiPoint')]
+    areas = sum('Polygon' in g['type'] or 'Surface' in g['type'] for g,_,_ in rows if g)
+    if at and areas:
+        raise LabelError(path, f'{len(at)} points beside {areas} polygons', 'points or polygons',
+                         'Put them into files of their own: a point is one pixel, a polygon many.')
     out = []
     for geometry,p,crs in at:
         xy = geometry['coordinates'] if geometry['type'] == 'MultiPoint' else [geometry['coordinates']]
         if p.get(attribute) is None: continue
-        out += [(x, y, str(p[attribute]).strip(), crs) for x,y,*_ in xy]
+        out += [(*_point(v, path), one_spelling(p[attribute]), crs) for v in xy]
     if at and not out:
         raise LabelError(path, f'points without {attribute!r}', 'the class of each', 'Pass its name as attribute=.')
     return out
 
-def _point_labels(m, rows): # -> rows, columns, names of those that lie on the map
+# %% ../nbs/68_mapping.ipynb #cf1824ed
+def _on_map(m, path, crs, x, y): # -> x, y on the map's grid
+    from rasterio.crs import CRS
     from rasterio.warp import transform
+    try:
+        known = CRS.from_user_input(crs)
+        _check_degrees(path, dict(coordinates=[[list(zip(x, y))]]), known)
+        return transform(known, m.grid.crs, x, y)[:2]
+    except IrmError: raise
+    except (*_gdal_errors(), ValueError) as e:
+        raise PairError(path, f'points that have no place in {m.grid.crs.to_string()} ({_why(e, path)})',
+                        f'points on {m.grid}', 'Check their CRS, and their coordinates.') from e
+
+def _point_labels(m, path, rows): # -> rows, columns, names of those that lie on the map
     t = pd.DataFrame(rows, columns=['x','y','name','crs'])
     parts = []
     for crs,g in t.groupby('crs'):
-        x,y = transform(crs, m.grid.crs, g.x.tolist(), g.y.tolist())[:2]
+        x,y = _on_map(m, path, crs, g.x.tolist(), g.y.tolist())
         c,r = ~m.grid.transform*(np.array(x), np.array(y))
         parts.append(pd.DataFrame(dict(row=np.floor(r), col=np.floor(c), name=g.name)))
     at = pd.concat(parts)
@@ -364,7 +386,7 @@ def _point_labels(m, rows): # -> rows, columns, names of those that lie on the m
 def _pixel_labels(m, labels, attribute, classes, step): # -> rows, columns, names
     "Every `step`-th pixel of polygons or of a raster of codes"
     if _is_vector(labels): source = Polygons(as_path(labels), m.grid, attribute, classes)
-    else: source = Codes(as_path(labels), m.grid, classes or dict(enumerate(m.classes)))
+    else: source = Codes(as_path(labels), m.grid, classes or m.classes)
     first = step//2
     found = []
     for a,b in _strips(m.grid, 64*step):
@@ -406,8 +428,9 @@ def score(m:Map, # or its path
     "Compare a map with labels, with intervals over blocks"
     m = m if isinstance(m, Map) else Map.open(m)
     check_whole('step', step, 1)
+    check_whole('block', block, 1)
     points = _points(labels, attribute) if _is_vector(labels) else []
-    rows,cols,names = _point_labels(m, points) if points else _pixel_labels(m, labels, attribute, classes, step)
+    rows,cols,names = _point_labels(m, labels, points) if points else _pixel_labels(m, labels, attribute, classes, step)
     if not len(rows):
         raise PairError(labels, 'no label on the map', f'labels on {m.grid}', 'Check their place, and their CRS.')
     if odd := sorted(set(names) - set(m.classes)):
@@ -429,6 +452,7 @@ def _on_grid(m, grid): # reads (band, rows) of another map on a grid
     if m.grid == grid: return lambda band, ends: m.read(band, ends)
     def layer(band): return Layer(m.path, [m.names.index(band) + 1], grid, 'nearest')
     layers = {b:layer(b) for b in ('class','doubt')}
+    _overlap(m.path, layers['class'].d, grid)
     def read(band, ends):
         (x,),ok = layers[band].read(ends[0], ends[1] - ends[0])
         return np.where(ok, x.astype(np.int32), -1)
@@ -444,7 +468,7 @@ class Change:
     def share(self): # of the ground that both map
         ha = self.table.to_numpy()
         moved = ha[~np.eye(len(ha), dtype=bool)].sum()
-        return float(moved/max(ha.sum(), 1e-12))
+        return float(moved/ha.sum()) if ha.sum() else float('nan')
     def __repr__(self): return f'Change: {self.share:.1%} of the ground'
 
     def _repr_markdown_(self):

@@ -262,8 +262,8 @@ def check_state(state:dict, # name -> tensor
         k = wrong[0]
         there = f'file: {list(state[k].shape)}' if k in state else 'not in file'
         found = f'{len(wrong)} tensors that differ, first {k} {list(own[k].shape)} ({there})'
-        do = ('Check the architecture, and the file\'s layout (FILE?layout=NAME). In Python, head=False leaves out another '
-              'class scheme, and bands= names other channels.')
+        do = ("Check the architecture, and the file's layout (FILE?layout=NAME). In Python, head=False leaves another "
+              'class scheme out, and bands= names other channels.')
         raise WeightsError(where, found, f'the {len(own)} tensors of this network', do)
     check_finite({k:state[k] for k in own}, where)
 

@@ -20,7 +20,7 @@ from fastcore.basics import patch
 
 from .core import *
 from .store import load_tensors, own_code, save_tensors, stage
-from .raster import _quiet
+from .raster import raster_digest, _quiet
 from .images import RGB
 from .grids import *
 from .grids import _overlap, _part, _place, _placed
@@ -228,17 +228,13 @@ def _wanted(networks): # -> {modality: `Input`}, with the bands of all networks
     return found
 
 # %% ../nbs/58_patches.ipynb #2d0f9daa
-def _stamp(f):
-    s = Path(f).stat()
-    return [Path(f).name, s.st_size, s.st_mtime_ns]
-
 def _key_of_scene(scene, laid):
     said = [[k, [b for _,b in s.files], s.units, s.input] for k,s in laid.sources.items()]
     numbers = [getattr(laid.sources.get(OPT), k, 0) for k in ('offset','white')]
     how = [scene.resolution, scene.resampling, scene.cloud_threshold, repr(scene.cloud_scheme), repr(scene.nodata)]
     files = list(dict.fromkeys(f for s in laid.sources.values() for f,_ in s.files))
     if laid.clouds: files.append(laid.clouds.layer.path)
-    return [digest(said), numbers, how, [_stamp(f) for f in files]]
+    return [digest(said), numbers, how, [raster_digest(f) for f in files]]
 
 @patch
 def __key__(self:Job): return self.key

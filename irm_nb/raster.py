@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['MAX_VALUES', 'SEN12MS_DB', 'SEN12MS_CR_DB', 'S2_L1C', 'S2_L2A', 'S2_RGB', 'RASTER_KINDS', 'SAR_KINDS',
            'OPTICAL_KINDS', 'image_format', 'write_image', 'open_raster', 'read_image', 'resize', 'centre_square',
-           'each_file', 'db', 'linear', 'resize_sar', 'clip_db', 'reflectance', 'Fill', 'fill_of', 'write_raster']
+           'each_file', 'db', 'linear', 'resize_sar', 'clip_db', 'reflectance', 'Fill', 'fill_of', 'write_raster',
+           'raster_digest']
 
 # %% ../nbs/40_raster.ipynb #d5d8a801
 import contextlib, dataclasses, os, threading, warnings, zlib
@@ -340,3 +341,18 @@ def write_raster(path, # file; .tif or .tiff
         for i,n in zip(d.indexes, names): d.set_band_description(i, n)
         d.update_tags(**(tags or {}))
     _write(as_path(path), x, 'GTiff', described, crs=crs, transform=transform, **{'compress':'deflate', **options})
+
+# %% ../nbs/40_raster.ipynb #cd114988
+def _header(path): # place, fill and scales, wherever they are written; None for what is no raster
+    import rasterio
+    try:
+        with _quiet(), rasterio.open(path) as d:
+            place = d.crs and d.crs.to_wkt(),list(d.transform)
+            return [*place, repr(d.nodatavals), d.scales, d.offsets, d.descriptions]
+    except _gdal_errors(): return None
+
+def raster_digest(path) -> str: # 32 hexadecimal digits
+    "Hash of a file's bytes, and of what is read with them where it is a raster: its header, and a mask beside it"
+    path = as_path(path)
+    mask = Path(f'{path}.msk')
+    return digest([content_digest(path), _header(path), content_digest(mask) if mask.is_file() else None])

@@ -17,7 +17,7 @@ import numpy as np
 from .core import *
 from .core import _check_free, _into_place as _exchanged, _remove, _sync, _sync_folder
 from .store import locked
-from .raster import write_raster, _nodata, _quiet
+from .raster import raster_digest, write_raster, _nodata, _quiet
 from .images import CROSSED, RGB, band_names
 from .grids import *
 from .grids import _overlap, _placed
@@ -387,11 +387,6 @@ def _opened(out):
                          'Cut it again with overwrite=True.')
     return Scenes.load(out).noted(skipped=skipped)
 
-def _stamp(f):
-    try: s = Path(f).stat()
-    except OSError as e: raise UnreadableFile(f, e.strerror, 'a file', 'Check the path.') from e
-    return [Path(f).name, s.st_size, s.st_mtime_ns]
-
 # %% ../nbs/49_regions.ipynb #bce24ffa
 @contextlib.contextmanager
 def _workplace(out):
@@ -489,7 +484,7 @@ def _further_sources(height, more, nodata):
 _LAID = 'resolution','resampling','classes','attribute','cloud_threshold' # what else the result depends on
 
 def _key(o, r, further, nodata, a):
-    "The hash of all arguments and of each input's name, size and time of change"
+    "The hash of all arguments and of each input's content"
     said = dict(opt=[b for _,b in o.files], units=o.units, offset=o.offset, white=o.white, sar=[b for _,b in r.files],
                 pols=r.pols, sar_units=r.units, nodata=[repr(v) for v in nodata])
     if o.names != RGB: said['bands'] = o.names
@@ -497,7 +492,7 @@ def _key(o, r, further, nodata, a):
     others = [f for f in (a.labels, a.cloud_mask) if f is not None]
     inputs = [f for s in (o, r) for f,_ in s.files] + others + [f for s in further.values() for f,_ in s.files]
     return digest(dict(version=2, **_of(a, (*_CUT, *_LAID)), cloud_scheme=repr(a.cloud_scheme), **said,
-                       inputs=[_stamp(f) for f in inputs]))
+                       inputs=[raster_digest(f) for f in inputs]))
 
 # %% ../nbs/49_regions.ipynb #bdb8c469
 def _without_effect(a):

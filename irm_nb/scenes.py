@@ -8,7 +8,7 @@ __all__ = ['SENSORS', 'VISIBLE', 'NOTES', 'PER_SAMPLE', 'OPT', 'SAR', 'Unit', 'S
            'rows_of', 'check_scenes', 'briefly', 'join', 'kept_report', 'arrays_of', 'set_meta']
 
 # %% ../nbs/04_scenes.ipynb #d2ad395c
-import json, math, weakref
+import json, math, unicodedata, weakref
 from collections import Counter
 from dataclasses import FrozenInstanceError, dataclass, fields, is_dataclass, replace
 from pathlib import Path
@@ -262,7 +262,7 @@ def _classes(classes):
     if (twice := _repeated(names)) is not None:
         raise LabelError('classes', f'{twice!r} {names.count(twice)} times', 'different names',
                          'Give two labels to two classes, or merge them before building the set.')
-    return tuple(map(str, names))
+    return tuple(unicodedata.normalize('NFC', str(c)) for c in names)
 
 def _groups(groups, n):
     if groups is None: return
@@ -439,7 +439,7 @@ def _modalities(given, values):
             'a name like those of variables, and not one of a set\'s own fields',
                           'Rename it.')
     out = dict(given)
-    for k,v in values.items():
+    for k,v in sorted(values.items(), key=lambda given: given[0] == 'clear'):
         if k == 'clear':
             out |= _cleared(out, v)
             continue
@@ -449,7 +449,7 @@ def _modalities(given, values):
 def _with_values(name, m, v):
     if v is None:
         raise PairError(name, 'nothing', 'an array', 'Leave a modality out with select(), by naming the others.')
-    return replace(m, values=v, present=m.present)
+    return replace(m, values=v, present=m.present, clear=None) # other values have another ground
 
 def _cleared(modalities, v):
     hidden = [k for k,m in modalities.items() if m.clouded]
@@ -627,7 +627,8 @@ def noted(self:Scenes, **notes) -> Scenes: # `skipped`: {id: reason}; `report`: 
 def _real_clouds(s):
     "Mask [N] of samples under clouds that are known, over ground that is not"
     out = np.zeros(len(s), bool)
-    if s.clear is not None: return out
+    hidden = [m for m in s.modalities.values() if m.clouded]
+    if hidden and all(m.clear is not None for m in hidden): return out
     for v in (s.kind, s.cover, s.alpha):
         if v is not None: out |= (v > 0).any(tuple(range(1, v.ndim)))
     return out
@@ -650,7 +651,7 @@ def _overcast(m, ground, alpha, spec):
 def _composed(m, alpha, spec, keep):
     "A modality under clouds; `keep`: the ground is known and stays at hand"
     if not m.clouded: return m
-    ground = m.values if m.clear is None else m.clear
+    ground = m.clear if keep and m.clear is not None else m.values
     cloudy = _ours(_overcast(m, ground, alpha, spec))
     return replace(m, values=cloudy, clear=ground if keep else None)
 

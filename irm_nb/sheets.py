@@ -144,10 +144,9 @@ def check(self:DataSheet, path, # folder of the copy
 VERIFIED = 2**30 # bytes of a kept set up to which it is read through at each opening
 
 def _stamp(path):
-    "Size and time of change; nothing for a file that can't be seen"
-    try: s = os.stat(path)
-    except OSError: return None,None
-    return s.st_size,s.st_mtime_ns
+    "`file_stamp`; nothing for a file that can't be seen"
+    try: return file_stamp(path)
+    except UnreadableFile: return None,None,None
 
 def _as_json(bad):
     return {k:[type(e).__name__, *e.__reduce__()[1]] if isinstance(e, IrmError) else e for k,e in bad.items()}
@@ -265,7 +264,7 @@ def _plain_name(name):
 def _names_on(where, arg='list'):
     "Names, as a list or in a text file, in one spelling"
     if isinstance(where, (str, Path)):
-        try: where = as_path(where).read_text(encoding='utf-8').splitlines()
+        try: where = as_path(where).read_text(encoding='utf-8-sig').splitlines()
         except (OSError, UnicodeDecodeError) as e:
             raise UnreadableFile(where, getattr(e, 'strerror', None) or 'bytes that are no text',
                 'a text file, one name a line', 'Check the path; a pickled list is not read.') from e
@@ -320,11 +319,17 @@ def _spellings(s):
     return [{i, i.split('/')[-1], _plain_name(i), g} - {None} for i,g in zip(ids, s.groups or [None]*len(s))]
 
 def _check_unique(s, names):
-    "Refuse a name that several images bear"
-    n = Counter(i.split('/')[-1] for i in s.ids)
-    if vague := {_plain_name(i) for i,k in n.items() if k > 1} & names:
+    "Refuse a name that several images bear, and one that an image and the scene of others have in common"
+    samples,scenes = {},{}
+    for k,i in enumerate(s.ids):
+        for name in {_plain_name(i), _plain_name(i.split('/')[-1])}: samples.setdefault(name, set()).add(k)
+    for k,g in enumerate(s.groups or ()): scenes.setdefault(g, set()).add(k)
+    if vague := [n for n in names if len(samples.get(n, ())) > 1]:
         raise SplitError('list', f'{min(vague)!r}, the name of several images', 'names that are unique',
-                         'Write class/name on the list.')
+                         'Write class/name on the list; images that differ in their suffix alone need other names.')
+    if vague := [n for n in names if n in samples and scenes.get(n, samples[n]) != samples[n]]:
+        raise SplitError('list', f'{min(vague)!r}, the name of an image and of a scene of others',
+                         'names that mean one thing', 'Write class/name for images, or give the scenes other names.')
 
 # %% ../nbs/44_sheets.ipynb #b9df7289
 def split_list(s, # `Scenes`

@@ -7,8 +7,8 @@ __all__ = ['save_tensors', 'notes_of', 'read_tensors', 'load_tensors', 'storable
            'argument_key', 'LocalFile', 'stage', 'Call', 'call', 'Kept', 'locked', 'Store', 'Entry', 'kept_about']
 
 # %% ../nbs/01_store.ipynb #465c1975
-import ast, dataclasses, dis, functools, hashlib, inspect, json, os, platform
-import re, shutil, sys, textwrap, time, types, warnings
+import ast, dataclasses, dis, functools, hashlib, importlib.util, inspect, json, logging, os, platform
+import re, shutil, sys, sysconfig, textwrap, time, types, warnings
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,6 +116,8 @@ def _unpack(o, tensors):
     return _STORABLE[v](**{k:_unpack(x, tensors) for k,x in o['fields'].items()})
 
 # %% ../nbs/01_store.ipynb #c37053e5
+def _is_code(o): return isinstance(o, (types.FunctionType, type))
+
 def _compiled(c):
     parts = [_compiled(k) if isinstance(k, types.CodeType) else k for k in c.co_consts]
     return repr((c.co_code.hex(), c.co_names, parts))
@@ -125,9 +127,23 @@ def _without_text(f):
     if isinstance(f, type): return '\n'.join(code_of(v) for v in vars(f).values() if isinstance(v, types.FunctionType))
     return _compiled(f.__code__) if hasattr(f, '__code__') else f'{type(f).__module__}.{type(f).__qualname__}'
 
+def _of_library(file): # a path, or what a notebook calls a cell
+    "Whether a file is Python's, irm_nb's, or that of something installed"
+    parts = Path(file).parts
+    return 'site-packages' in parts or 'dist-packages' in parts or any(Path(file).is_relative_to(d) for d in _LIBRARIES)
+
+_OURS = str(Path(inspect.getfile(check_option)).parent)
+_LIBRARIES = sysconfig.get_path('stdlib'),sysconfig.get_path('platstdlib'),_OURS
+
+def _written(f):
+    "The function itself, or what a library's decorator has wrapped"
+    while hasattr(f, '__wrapped__') and not (_is_code(f) and not _of_library(f.__code__.co_filename)): f = f.__wrapped__
+    return f
+
 def code_of(f) -> str:
     "Statements of a function or class, without comments and docstrings; what was compiled where the text can't be had"
-    try: tree = ast.parse(textwrap.dedent(inspect.getsource(f)))
+    f = _written(f)
+    try: tree = ast.parse(textwrap.dedent(inspect.getsource(getattr(f, '__code__', f))))
     except (OSError, TypeError, SyntaxError): return _without_text(f)
     for n in ast.walk(tree):
         if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(n, clean=False) is not None:
@@ -135,8 +151,6 @@ def code_of(f) -> str:
     return ast.dump(tree)
 
 # %% ../nbs/01_store.ipynb #41ce62ec
-def _is_code(o): return isinstance(o, (types.FunctionType, type))
-
 def _of_ours(o): return _is_code(o) and str(getattr(o, '__module__', '')).split('.')[0] == 'irm_nb'
 
 def _named(f):
@@ -165,53 +179,105 @@ def _full(cell):
 def _generated(f): # by `dataclass`, out of the fields
     return '__' in getattr(f, '__name__', '') and getattr(getattr(f, '__code__', None), 'co_filename', '') == '<string>'
 
+def _module(name): # that code imports by itself: the module, its file where it isn't loaded, or None
+    if name in sys.modules: return sys.modules[name]
+    try: file = getattr(importlib.util.find_spec(name), 'origin', None)
+    except (ImportError, ValueError): return None
+    return LocalFile(file) if file and Path(file).is_file() and not _of_library(file) else None
+
+def _imported(code):
+    "Modules that code imports by itself: (name, module)"
+    names = {i.argval for i in dis.get_instructions(code) if i.opname == 'IMPORT_NAME' and i.argval}
+    inside = [m for k in code.co_consts if isinstance(k, types.CodeType) for m in _imported(k)]
+    return [*((n, _module(n)) for n in sorted(names)), *inside]
+
+def _whole_file(code): # of code that looks names up while it runs
+    looks_up = {'globals','eval','exec'} & _globals_read(code)
+    return [('its file', LocalFile(code.co_filename))] if looks_up and Path(code.co_filename).is_file() else []
+
+# %% ../nbs/01_store.ipynb #ed948e74
+def _reads_of_class(o):
+    parts = [(k, getattr(v, '__func__', None) or getattr(v, 'fget', None) or getattr(v, 'func', None) or v)
+             for k,v in vars(o).items()]
+    needed = *(v for _,v in parts),*o.__bases__,type(o)
+    code = [(k.__name__, k) for k in needed if _is_code(k) and not _generated(k)]
+    values = [(f'{o.__name__}.{k}', v) for k,v in parts if not (k.startswith('__') or _is_code(v)) and _has_content(v)]
+    return code + values
+
+def _has_content(v):
+    try: argument_key(v)
+    except OptionError: return False
+    return True
+
 def _reads(o):
     "What a function or class reads apart from its arguments: (name, value)"
-    if isinstance(o, type):
-        found = [getattr(v, '__func__', None) or getattr(v, 'fget', None) or v for v in vars(o).values()]
-        return [(k.__name__, k) for k in (*found, *o.__bases__) if _is_code(k) and not _generated(k)]
+    if isinstance(o, type): return _reads_of_class(o)
     cells = [(n, v) for n,c in zip(o.__code__.co_freevars, o.__closure__ or ()) for v in _full(c)]
     names = sorted(n for n in _globals_read(o.__code__) if n in o.__globals__)
     defaults = [*enumerate(o.__defaults__ or ()), *(o.__kwdefaults__ or {}).items()]
-    return [*cells, *((n, o.__globals__[n]) for n in names), *((f'default {k}', v) for k,v in defaults)]
+    found = [*cells, *((n, o.__globals__[n]) for n in names), *((f'default {k}', v) for k,v in defaults)]
+    return found + _imported(o.__code__) + _whole_file(o.__code__)
 
 # %% ../nbs/01_store.ipynb #a8b8d6f9
 def _from_elsewhere(o):
     "Is this a library's, or one of `irm_nb`?"
     if _of_ours(o) or isinstance(o, types.BuiltinFunctionType): return True
-    name = o.__name__ if isinstance(o, types.ModuleType) else str(getattr(o, '__module__', ''))
+    if isinstance(o, types.FunctionType) and not o.__code__.co_filename.startswith('<'):
+        return _of_library(o.__code__.co_filename)
+    name = str(getattr(o, '__module__', ''))
     if name == '__main__': return False
-    if name.split('.')[0] in ('irm_nb', *sys.stdlib_module_names): return True
-    return 'site-packages' in (getattr(sys.modules.get(name), '__file__', None) or 'site-packages')
+    m = o if isinstance(o, types.ModuleType) else sys.modules.get(name)
+    file = getattr(m, '__file__', None) or next(iter(getattr(m, '__path__', ())), None)
+    return file is None or _of_library(file)
 
-def _valued(name, v):
+def _modules_of(m): # of yours that a module holds or names
+    held = [v if isinstance(v, types.ModuleType) else sys.modules.get(v.__module__) for v in vars(m).values()
+            if _is_code(v) or isinstance(v, types.ModuleType)]
+    return held + [v for k,v in list(sys.modules.items()) if k.startswith(f'{m.__name__}.')]
+
+def _files_of(m):
+    "Hashes of a module of yours and of all that it needs of yours"
+    found = {}
+    todo = [m]
+    while todo:
+        m = todo.pop()
+        if m is None or m.__name__ in found or m.__name__ == '__main__' or _from_elsewhere(m): continue
+        found[m.__name__] = file_digest(m.__file__) if getattr(m, '__file__', None) else ''
+        todo += _modules_of(m)
+    return sorted(found.values())
+
+# %% ../nbs/01_store.ipynb #b7d481f6
+def _valued(name, v, strict):
+    if isinstance(v, logging.Logger) or not (strict or _has_content(v)): return []
+    if isinstance(v, Path): return [f'{name} = {v}']
     try: return [f'{name} = {json.dumps(argument_key(v))}']
     except OptionError as e:
         raise OptionError('stage', f'a function that reads {name}, a {type(v).__name__}, from around it',
                           'a function of its arguments alone', 'Pass what it needs as an argument.') from e
 
-def _followed(name, v): # -> (text of a value, code to look into)
-    if isinstance(v, functools.partial): return _followed(name, [v.func, list(v.args), v.keywords])
+def _followed(name, v, strict): # -> (text of a value, code to look into)
+    if isinstance(v, functools.partial): return _followed(name, [v.func, list(v.args), v.keywords], strict)
     if isinstance(v, (dict, list, tuple)):
         items = v.items() if isinstance(v, dict) else enumerate(v)
-        parts = [_followed(f'{name}[{k!r}]', x) for k,x in items]
+        parts = [_followed(f'{name}[{k!r}]', x, strict) for k,x in items]
         return [t for texts,_ in parts for t in texts] or [f'{name}: {len(v)}'],[c for _,code in parts for c in code]
-    if isinstance(v, types.ModuleType): return [] if _from_elsewhere(v) else [file_digest(v.__file__)],[]
-    code = inspect.unwrap(v) if callable(v) else v
+    if isinstance(v, types.ModuleType): return _files_of(v),[]
+    code = _written(v) if callable(v) else v
     if _is_code(code) or callable(v) and _from_elsewhere(v): return [],[code]
-    return _valued(name, v),[]
+    return _valued(name, v, strict),[]
 
 # %% ../nbs/01_store.ipynb #40b3c89c
-def own_code(f) -> str: # 16 hexadecimal digits
+def own_code(f, strict=True # `OptionError` where it reads what has no content; otherwise that doesn't count
+            ) -> str: # 16 hexadecimal digits
     "Hash of the code of a function or class of yours, of your code that it uses, and of the values that it reads"
-    texts,todo = _followed('', f)
+    texts,todo = _followed('', f, strict)
     found = {}
     while todo:
         o = todo.pop()
         if id(o) in found or not _is_code(o) or _from_elsewhere(o): continue
         found[id(o)] = code_of(o)
         for name,v in _reads(o):
-            said,code = _followed(name, v)
+            said,code = _followed(name, v, strict)
             texts += said
             todo += code
     return _short_digest(sorted([*found.values(), *texts]))

@@ -213,6 +213,7 @@ def read(self:LabelHelper):
     "The labels of the set and of the file"
     at = {s:i for i,s in enumerate(self.pairs.ids)}
     there = read_labels(self.file, self.pairs.classes) if self.file.exists() else {}
+    self.left = content_digest(self.file) if self.file.exists() else None # the file, as it was left here
     self.given = {i:int(k) for i,k in enumerate(self.pairs.labels) if k >= 0}
     self.given |= {at[s]:k for s,k in there.items() if s in at}
     self.others = {s:k for s,k in there.items() if s not in at}
@@ -232,13 +233,24 @@ def write(self:LabelHelper):
     known = self.others | {self.pairs.ids[i]:k for i,k in self.given.items()}
     if known: write_labels(self.file, list(known), list(known.values()), self.pairs.classes)
     else: self.file.unlink(missing_ok=True) # the only click was taken back
+    self.left = content_digest(self.file) if known else None
     self.show()
+
+# %% ../nbs/65_workbench.ipynb #6687bb13
+@patch
+def may_write(self:LabelHelper) -> bool:
+    "Whether the file is as it was left here; if not, the page says so"
+    try: check_as_left(self.file, self.left)
+    except OutputError as e:
+        self.said.value = str(e)
+        return False
+    return True
 
 # %% ../nbs/65_workbench.ipynb #76d05b65
 @patch
 def give(self:LabelHelper, k): # class by number; None passes on
     "Label the sample that is shown, write the file, and go on"
-    if not self.rows: return
+    if not (self.rows and self.may_write()): return
     i = self.rows.pop(0)
     self.log.append((i, k))
     if k is None: self.passed.add(i)
@@ -248,7 +260,7 @@ def give(self:LabelHelper, k): # class by number; None passes on
 @patch
 def undo(self:LabelHelper):
     "Take the last click back"
-    if not self.log: return
+    if not (self.log and self.may_write()): return
     i,k = self.log.pop()
     if k is None: self.passed.discard(i)
     else: del self.given[i]

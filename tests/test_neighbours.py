@@ -1,0 +1,251 @@
+"Answers that would be wrong without a word: one test for each kind, on neighbours of the cases that were met first."
+import json, os
+from dataclasses import replace
+from unittest import mock
+
+import numpy as np, pytest
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.warp import transform
+
+import small_net # noqa: F401, it enters a network
+from irm_nb import world
+from irm_nb.cells import Cell, uncovered
+from irm_nb.cli import answers_for, main
+from irm_nb.clouds import CloudSpec
+from irm_nb.core import *
+from irm_nb.domains import CLOUD_SCENARIOS
+from irm_nb.experiments import read_records, run, to_run
+from irm_nb.grids import Grid
+from irm_nb.labelling import Labels
+from irm_nb.labels import features
+from irm_nb.mapping import compare, predict_map, score
+from irm_nb.models import new_model
+from irm_nb.raster import write_raster
+from irm_nb.regions import region
+from irm_nb.scenes import Modality
+from irm_nb.sheets import split_list
+from irm_nb.store import Store
+from irm_nb.transfer import Predictor
+
+CPU = Compute('cpu', 'float32')
+PLACE = Affine(10, 0, 600000, 0, -10, 5700000)
+ELSEWHERE = Affine(10, 0, 650000, 0, -10, 5700000)
+CUT = dict(size=16, block=0, progress=False)
+
+def raster(path, x, place=PLACE, names=(), **how):
+    "A file whose size and date tell nothing"
+    path.parent.mkdir(exist_ok=True)
+    write_raster(path, x, 'EPSG:32631', place, names, compress='none', **how)
+    os.utime(path, (10**9, 10**9))
+    return path
+
+@pytest.fixture(scope='module')
+def ground():
+    draw = np.random.default_rng(0)
+    bands = draw.integers(500, 2000, (3,128,128)).astype(np.uint16)
+    echoes = np.float32([-10, -17])[:,None,None] + draw.normal(0, 1, (2,128,128)).astype(np.float32)
+    return bands,echoes
+
+def scene(folder, ground, place=PLACE, factor=1):
+    bands,echoes = ground
+    return (raster(folder/'s1.tif', echoes, place, ('VV','VH')),
+            raster(folder/'s2.tif', (bands*factor).astype(np.uint16), place, ('B04','B03','B02')))
+
+@pytest.fixture(scope='module')
+def optical():
+    state = new_model('small', 3, 3, 'x').state_dict()
+    state['fc.weight'] *= 20
+    inputs = {'opt':world.target(4)['opt'].input}
+    return Predictor('small', inputs, ('wood','lake','town'), dict(mean=[.4]*3, std=[.2]*3), state, size=(64,64))
+
+@pytest.fixture
+def mapped(optical, tmp_path):
+    x = np.repeat(np.linspace(5, 250, 320)[None,None], 320, 1).repeat(3, 0).astype(np.uint8)
+    x[1] = x[1,:,::-1]
+    def make(name, place=PLACE, turned=False):
+        f = raster(tmp_path/name/'s2.tif', x[:,:,::-1] if turned else x, place)
+        return predict_map(optical, dict(s2=f), tmp_path/f'{name}.tif', store=Store(tmp_path/'store'), comp=CPU,
+                           progress=False, decided=False)
+    return make
+
+def test_two_scenes_of_one_name_size_and_date(mapped):
+    may,july = mapped('may'),mapped('july', turned=True)
+    assert compare(may, july).share > 0.1
+
+def test_two_regions_of_one_name_size_and_date(ground, tmp_path):
+    north = region(*scene(tmp_path/'north', ground), **CUT)
+    south = region(*scene(tmp_path/'south', ground, ELSEWHERE, .5), **CUT)
+    assert south.transform[2] == 650000
+    np.testing.assert_allclose(2*south.opt.mean(), north.opt.mean(), rtol=1e-2)
+
+def test_maps_of_two_places(mapped):
+    with pytest.raises(PairError): compare(mapped('here'), mapped('east', ELSEWHERE))
+
+def test_a_scenario_under_a_name_of_the_library():
+    cell = Cell(samples=40)
+    seen = []
+    for cover in (.4, .9):
+        with mock.patch.dict(CLOUD_SCENARIOS, half=dict(cover=cover)): seen.append(cell.inputs)
+    assert len({*seen, cell.inputs}) == 3
+
+@pytest.fixture
+def labelled_by_hand(tmp_path):
+    choices = dict(epochs=1, batch=16, tau=0., source_arch='small', auxiliary_arch='small', target_arch='small')
+    task = Cell(samples=120, per_class=1, choices=choices).task()
+    truth = [np.flatnonzero(task._truth == j) for j in range(10)]
+    file = tmp_path/'labels.csv'
+    def write(turn):
+        lines = [f'{task.train.ids[rows[turn]]},{task.train.classes[j]}' for j,rows in enumerate(truth)]
+        file.write_text('\n'.join(['id,label', *lines]))
+    return Cell(samples=120, choices=choices, labels=str(file), method='SL'),write
+
+@pytest.mark.filterwarnings('ignore:.*made of other files')
+def test_labels_that_change_between_two_runs_of_a_notebook(labelled_by_hand, tmp_path):
+    cell,write = labelled_by_hand
+    write(0)
+    run([cell], tmp_path/'store', out=tmp_path/'out', comp=CPU)
+    first = cell.task().labelled
+    assert not to_run(tmp_path/'out', [cell])
+    write(1)
+    assert to_run(tmp_path/'out', [cell])
+    assert not np.array_equal(cell.task().labelled, first)
+
+@pytest.mark.filterwarnings('ignore:.*says|.*answers of another')
+@pytest.mark.parametrize('field,value', [('method', 'Ours'), ('seed', 7), ('AA', .99), ('kappa', .99), ('OA', .99)])
+def test_a_record_that_was_edited(labelled_by_hand, tmp_path, field, value):
+    cell,write = labelled_by_hand
+    write(0)
+    run([cell], tmp_path/'store', out=tmp_path/'out', comp=CPU)
+    f = tmp_path/'out'/'cells'/f'{cell.key}.json'
+    f.write_text(json.dumps(json.loads(f.read_text()) | {field:value}))
+    assert field in read_records(tmp_path/'out')[cell.key] and to_run(tmp_path/'out', [cell])
+
+def test_codes_that_begin_at_one(mapped, ground, tmp_path):
+    codes = np.repeat(np.arange(128)[None]//32, 128, 0).astype(np.uint8)
+    names = 'wood','lake','town'
+    cover = raster(tmp_path/'cover.tif', codes[None])
+    files = scene(tmp_path/'scene', ground)
+    with pytest.raises(LabelError, match='codes 3 beside 3 names'): region(*files, labels=cover, classes=names, **CUT)
+    s = region(*files, labels=cover, classes=dict(enumerate(names, 1)), **CUT)
+    assert {s.labels[k] for k,i in enumerate(s.ids) if i.endswith('c00032')} <= {0}
+    m = mapped('one')
+    reference = raster(tmp_path/'reference.tif', (m.read('class') + 1).astype(np.uint8)[None], nodata=0)
+    with pytest.raises(LabelError): score(m, reference)
+    assert score(m, reference, classes=dict(enumerate(m.classes, 1))).scores.oa == 1
+
+def test_answers_of_a_calibrated_network():
+    pairs = world.target(60)
+    stats = dict(mean=[.3]*3 + [-12,-18,6], std=[.1]*3 + [3]*3)
+    state = new_model('small', 10, 6, 'y').state_dict()
+    state['fc.weight'] *= 6
+    p = Predictor('small', pairs.inputs, pairs.classes, stats, state, size=(64,64)).calibrated(4.)
+    rates = (p.logits(pairs, CPU)/4).softmax(1).amax(1)
+    np.testing.assert_allclose(answers_for(p, pairs, CPU).confidence, rates, atol=6e-5)
+
+def test_probabilities_with_a_scale(ground, tmp_path):
+    import rasterio
+    stored = np.where(np.arange(128) < 64, 500, 100)[None].repeat(128, 0).astype(np.uint16)
+    mask = raster(tmp_path/'p.tif', stored[None])
+    with rasterio.open(mask, 'r+') as d: d.scales = (.01,)
+    files = scene(tmp_path/'scene', ground)
+    assert region(*files, cloud_mask=mask, cloud_threshold=40, **CUT).cover.max() == 0
+    assert region(*files, cloud_mask=mask, cloud_threshold=4, **CUT).cover.mean() == .5
+
+def collection(path, *found, **more):
+    parts = [dict(type='Feature', properties=p, geometry=g) for p,g in found]
+    path.write_text(json.dumps(dict(type='FeatureCollection', features=parts, **more)))
+    return path
+
+def square(left, top, side):
+    x,y = transform('EPSG:32631', 'EPSG:4326', [left, left + side], [top, top - side])
+    return [[x[0],y[0]], [x[1],y[0]], [x[1],y[1]], [x[0],y[1]], [x[0],y[0]]]
+
+def test_points_among_polygons(mapped, tmp_path):
+    ring = square(601000, 5699000, 1500)
+    town = {'class':'town'}
+    both = [(town, dict(type='Polygon', coordinates=[ring])), (town, dict(type='Point', coordinates=ring[0]))]
+    m = mapped('one')
+    assert score(m, collection(tmp_path/'l.geojson', both[0])).scores.n > 100
+    with pytest.raises(LabelError, match='1 points beside 1 polygons'): score(m, collection(tmp_path/'l.geojson', *both))
+
+@pytest.mark.parametrize('at', [[601000, 5699000], ['4.45','51.4'], [], [4.], [4., None], 3])
+def test_points_that_are_nowhere(mapped, tmp_path, at):
+    labels = collection(tmp_path/'l.geojson', ({'class':'wood'}, dict(type='Point', coordinates=at)))
+    with pytest.raises(IrmError): score(mapped('one'), labels)
+
+def test_a_coordinate_system_that_is_none(mapped, tmp_path):
+    crs = dict(type='name', properties=dict(name='nonsense'))
+    labels = collection(tmp_path/'l.geojson', ({'class':'wood'}, dict(type='Point', coordinates=[4., 51.])), crs=crs)
+    with pytest.raises(PairError): score(mapped('one'), labels)
+
+@pytest.mark.parametrize('block', [0, -5, 2.5, 'x'])
+def test_blocks_that_are_none(mapped, tmp_path, block):
+    labels = collection(tmp_path/'l.geojson', ({'class':'wood'}, dict(type='Polygon', coordinates=[square(601000, 5699000, 900)])))
+    with pytest.raises(OptionError): score(mapped('one'), labels, block=block)
+
+def test_properties_that_are_a_list(tmp_path):
+    polygon = dict(type='Polygon', coordinates=[square(601000, 5699000, 900)])
+    with pytest.raises(UnreadableFile): features(collection(tmp_path/'l.geojson', ([1], polygon)))
+
+@pytest.mark.parametrize('twins', [('for\u00eat', 'fore\u0302t'), ('a b', 'a  b'), ('a b', 'a\rb')])
+def test_one_name_in_two_spellings(twins, tmp_path):
+    polygons = [({'class':k}, dict(type='Polygon', coordinates=[square(601000 + 1000*i, 5699000, 900)]))
+                for i,k in enumerate(twins)]
+    assert len({name for _,name,_ in features(collection(tmp_path/'l.geojson', *polygons))}) == 1
+    labels = Labels(Grid(CRS.from_epsg(32631), PLACE, 640, 640), 64)
+    for i,k in enumerate(twins): labels.give((0,i), k)
+    assert len(labels.classes) == 1
+
+def test_an_optical_modality_whose_ground_is_not_known():
+    how = dict(content=.5, cover=.6, thin=0)
+    cloudy = world.target(40).with_clouds(CloudSpec(seed=1, **how))
+    m = cloudy['opt']
+    two = cloudy.with_modality('ms', Modality(m.values, m.bands, m.units, m.sensor))
+    with pytest.raises(PairError): two.with_clouds(CloudSpec(seed=2, **how))
+    with pytest.raises(OptionError, match='ms'): uncovered(two, np.arange(20))
+    more = two.with_clouds(CloudSpec(seed=2, **how), over='add')
+    np.testing.assert_array_equal(more.opt, more.ms)
+
+def test_other_values_have_another_ground():
+    cloudy = world.target(40).with_clouds(CloudSpec())
+    darker = replace(cloudy, opt=cloudy.opt//2)
+    assert darker.clear is None
+    with pytest.raises(PairError): darker.with_clouds(CloudSpec(content=0))
+    ground = cloudy.clear//2
+    np.testing.assert_array_equal(replace(cloudy, clear=ground, opt=cloudy.opt//2).with_clouds(CloudSpec(content=0)).opt, ground)
+
+def test_names_on_a_list_that_mean_two_things(tmp_path):
+    labels = np.arange(60) % 2
+    some = replace(world.target(60), classes=('a','b'), labels=labels, ids=[str(i) for i in range(60)])
+    scenes = replace(some, groups=[str(i//6) for i in range(60)])
+    with pytest.raises(SplitError, match='a scene of others'): split_list(scenes, ['3','4'])
+    alone = replace(some, groups=[str(i) for i in range(60)])
+    assert set(split_list(alone, ['3','4'])[1].ids) == {'3','4'}
+    twins = replace(some, ids=['x/3.tif', 'x/3.png', *map(str, range(58))])
+    with pytest.raises(SplitError): split_list(twins, ['x/3.tif', '4'])
+    (tmp_path/'list.txt').write_text('\ufeff3\n4', encoding='utf-8')
+    assert set(split_list(some, tmp_path/'list.txt')[1].ids) == {'3','4'}
+
+def test_two_sittings_on_one_file(tmp_path):
+    grid = Grid(CRS.from_epsg(32631), PLACE, 640, 640)
+    a,b = (Labels(grid, 64, ('wood','lake'), tmp_path/'l.geojson') for _ in range(2))
+    for i in range(5): a.give((0,i), 'wood')
+    with pytest.raises(OutputError, match='somebody else'): b.give((9,9), 'lake')
+    assert not b.given
+    b.read()
+    b.give((9,9), 'lake')
+    assert len(json.loads((tmp_path/'l.geojson').read_text())['features']) == 6
+
+@pytest.mark.parametrize('text', ['a thesis', 'id,label\n'])
+def test_answers_over_something_else(optical, tmp_path, text):
+    optical.save(tmp_path/'net')
+    replace(world.target(4).select('opt'), labels=np.full(4, -1)).save(tmp_path/'set')
+    def ask(out): return main(['predict', str(tmp_path/'net'), str(tmp_path/'set'), '--out', str(out), '--device', 'cpu'])
+    (tmp_path/'thesis.tex').write_text(text)
+    for f in (tmp_path/'thesis.tex', tmp_path/'net'/'weights.safetensors'):
+        before = f.read_bytes()
+        assert ask(f) == 2 and f.read_bytes() == before
+    (tmp_path/'answers.csv').touch()
+    for _ in range(2): assert not ask(tmp_path/'answers.csv')
+    assert len((tmp_path/'answers.csv').read_text().splitlines()) == 5
