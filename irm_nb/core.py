@@ -434,11 +434,15 @@ def file_digest(path) -> str: # 32 hexadecimal digits
         raise UnreadableFile(path, found, 'a file that can be read', 'Check the path and its permissions.') from e
 
 # %% ../nbs/00_core.ipynb #2193b2fe
+def _is_results(folder): # of a grid, which may be written below the data that it is about
+    return (folder/'results.csv').is_file() and (folder/'cells').is_dir()
+
 def _files_below(folder):
-    "Files of a folder and of its folders, each place once; hidden ones left out"
+    "Files of a folder and of its folders, each place once; hidden ones and a grid's results left out"
     seen = set()
     for place,folders,names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(d for d in folders if not d.startswith('.') and Path(place, d).resolve() not in seen)
+        folders[:] = sorted(d for d in folders if not d.startswith('.') and Path(place, d).resolve() not in seen
+                            and not _is_results(Path(place, d)))
         seen |= {Path(place).resolve(), *(Path(place, d).resolve() for d in folders)}
         yield from (Path(place, n) for n in sorted(names) if not n.startswith('.'))
 
