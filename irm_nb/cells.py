@@ -101,8 +101,8 @@ def _own_parts(c, cfg):
     codes = {_code(f) for f in (METHODS[c.method].run, REGULATIONS[cfg.regulation].weigh, *sets)} - {_LIBRARY}
     built = {o for r in ROLES for o in Architecture(getattr(cfg, f'{r}_arch')).own}
     sensors = [o for s in SENSORS.values() for o in _own_sensor(s)]
-    own_sky = CLOUD_SCENARIOS.get(c.cloud_scenario) != BUILT_IN.get(c.cloud_scenario)
-    sky = [digest(CLOUD_SCENARIOS[c.cloud_scenario])]*own_sky
+    named = CLOUD_SCENARIOS.get(c.cloud_scenario)
+    sky = [digest(named)] if named != BUILT_IN.get(c.cloud_scenario) else []
     return [*sorted(codes | built), *sensors, *sky]
 
 def _own_files(c, cfg):

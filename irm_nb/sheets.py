@@ -322,7 +322,8 @@ def _check_unique(s, names):
     "Refuse a name that several images bear, and one that an image and the scene of others have in common"
     samples,scenes = {},{}
     for k,i in enumerate(s.ids):
-        for name in {_plain_name(i), _plain_name(i.split('/')[-1])}: samples.setdefault(name, set()).add(k)
+        i = _no_suffix(one_spelling(i))
+        for name in {i, i.split('/')[-1]}: samples.setdefault(name, set()).add(k) # crops of one patch share its name
     for k,g in enumerate(s.groups or ()): scenes.setdefault(g, set()).add(k)
     if vague := [n for n in names if len(samples.get(n, ())) > 1]:
         raise SplitError('list', f'{min(vague)!r}, the name of several images', 'names that are unique',
