@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['STOPPED', 'DEFAULT_ROWS', 'COMMANDS', 'GRID_NAMES', 'ABOUT', 'TRAIN', 'EXAMPLES', 'DATA', 'OUT', 'CELL_OPTIONS',
            'GRID', 'GRID_EXAMPLES', 'PREDICT', 'PREDICT_EXAMPLES', 'DESCRIBE', 'ZOO', 'REPORT', 'REPORT_EXAMPLES',
-           'MAP', 'MAP_EXAMPLES', 'STORE', 'STORE_EXAMPLES', 'BENCH', 'MEASURES', 'SYNTHETIC', 'versions', 'parser',
-           'main', 'choose_rows', 'choose_seeds', 'choose_cells', 'grid_table', 'train', 'grid', 'answers_for',
-           'predict', 'map_scene', 'describe', 'zoo', 'report', 'choose_entries', 'entries_table', 'store', 'bench']
+           'MAP', 'MAP_EXAMPLES', 'STORE', 'STORE_EXAMPLES', 'BENCH', 'MEASURES', 'SYNTHETIC', 'ANSWERS', 'versions',
+           'parser', 'main', 'choose_rows', 'choose_seeds', 'choose_cells', 'grid_table', 'train', 'grid',
+           'answers_for', 'predict', 'map_scene', 'describe', 'zoo', 'report', 'choose_entries', 'entries_table',
+           'store', 'bench']
 
 # %% ../nbs/71_cli.ipynb #0f7d18dd
 import os, signal, sys
@@ -691,6 +692,8 @@ def _decided(p, pairs, comp, missing): # names of modalities
     for k in p.names: shares.loc[~has(seen, [k]).numpy(), f'phi_{k}'] = -math.inf
     return shares.idxmax(axis=1).str.removeprefix('phi_')
 
+ANSWERS = 'id','class','confidence','cover','decided' # columns
+
 def answers_for(p, # `Predictor`
                 pairs, # set of the modalities it was trained on, labelled or not
                 comp, missing='error' # or 'rest': an answer by the modalities that are there
@@ -699,11 +702,9 @@ def answers_for(p, # `Predictor`
     import pandas as pd
     likely,k = (p.logits(pairs, comp, missing)/p.temperature).softmax(1).max(1)
     said = {'class':[p.classes[i] for i in k], 'confidence':likely.numpy().round(4), 'cover':pairs.cover}
-    return pd.DataFrame(dict(id=pairs.ids, **said, decided=_decided(p, pairs, comp, missing)))
+    return pd.DataFrame(dict(id=pairs.ids, **said, decided=_decided(p, pairs, comp, missing)), columns=ANSWERS)
 
 # %% ../nbs/71_cli.ipynb #8069a818
-_SAYS = 'id','class','confidence','cover','decided'
-
 def _check_answers(out):
     "`OutputError` where something else than answers lies"
     from irm_nb.core import OutputError, as_path
@@ -711,7 +712,7 @@ def _check_answers(out):
     if not os.path.lexists(out): return
     try: head = out.open(encoding='utf-8').readline(80).strip()
     except (OSError, ValueError): head = 'a folder' if out.is_dir() else 'no text'
-    if head in ('', ','.join(_SAYS)): return
+    if head in ('', ','.join(ANSWERS)): return
     raise OutputError(out, f'something that is no table of answers: {head[:40]}', 'a new file, or such a table',
                       'Choose another place.')
 
