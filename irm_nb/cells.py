@@ -30,7 +30,7 @@ from .metrics import scores_by
 from .models import Architecture, backbone, load_weights, new_model
 from .scenes import *
 from .sheets import split_list
-from .store import Store, notes_of, own_code
+from .store import LIBRARY_CODE, Store, notes_of, own_code
 from .tasks import Task
 from .transfer import ROLES, Config, Predictor, cached_logits, check_task, read_weights
 
@@ -86,19 +86,18 @@ def __str__(self:Cell):
     return ' · '.join(filter(None, words))
 
 # %% ../nbs/51_cells.ipynb #434ac68f
-_LIBRARY = own_code(len) # what any library's function has
 _content = remembered(64)(tree_digest)
 
 def _code(f): return own_code(f, strict=False)
 
 def _own_sensor(s): # its code and what else it says; nothing for one of irm_nb
-    codes = {_code(f) for f in (s.channels, s.bands, s.channel_names)} - {_LIBRARY}
+    codes = {_code(f) for f in (s.channels, s.bands, s.channel_names)} - {LIBRARY_CODE}
     return [*sorted(codes), digest([s.units, s.clouded])] if codes else []
 
 def _own_parts(c, cfg):
     "Hashes of what comes from no library"
     sets = [known_domains(r)[read_domain(r, getattr(c, r))[0]].load for r in ('source','target')]
-    codes = {_code(f) for f in (METHODS[c.method].run, REGULATIONS[cfg.regulation].weigh, *sets)} - {_LIBRARY}
+    codes = {_code(f) for f in (METHODS[c.method].run, REGULATIONS[cfg.regulation].weigh, *sets)} - {LIBRARY_CODE}
     built = {o for r in ROLES for o in Architecture(getattr(cfg, f'{r}_arch')).own}
     sensors = [o for s in SENSORS.values() for o in _own_sensor(s)]
     named = CLOUD_SCENARIOS.get(c.cloud_scenario)

@@ -316,7 +316,6 @@ STORE_EXAMPLES = '''examples:
 The store is the folder in IRM_NB_STORE, or irm_nb in the user's cache. It can be moved or copied as it is.
 exit code: 0, 1 when --verify found damage, 2 for bad input'''
 
-
 # %% ../nbs/71_cli.ipynb #2bf05c07
 def _amount(text, units, what):
     m = re.fullmatch(r'([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([A-Za-z]*)', text.strip())
@@ -333,7 +332,6 @@ def _size(text):
 def _age(text):
     "The kind of a time span, in seconds"
     return _amount(text, dict(h=3600, d=86400, w=604800), 'a time, such as 12h, 30d or 8w')
-
 
 # %% ../nbs/71_cli.ipynb #0a3fbfab
 def _store_options(p):
@@ -430,7 +428,6 @@ def _run(args): # -> exit code
 def _flushed(code): # a closed pipe or a full disk is met here rather than at the interpreter's end
     if sys.stdout: sys.stdout.flush()
     return code
-
 
 # %% ../nbs/71_cli.ipynb #7fc8c81d
 def main(argv=None) -> int: # exit code: 0, 1 when cells failed, 2 for bad input, 130 when interrupted
@@ -603,7 +600,6 @@ def _comp_of(args):
                           'both or neither with --scheduler', 'Name both.')
     return Compute(args.device, check_option('precision', args.precision, ('bf16','float32'))) if args.device else None
 
-
 # %% ../nbs/71_cli.ipynb #961dfb63
 @contextlib.contextmanager
 def _device_of_run(args): # yields (`Compute` or None, whether this process is the one that reports)
@@ -705,24 +701,13 @@ def answers_for(p, # `Predictor`
     return pd.DataFrame(dict(id=pairs.ids, **said, decided=_decided(p, pairs, comp, missing)), columns=ANSWERS)
 
 # %% ../nbs/71_cli.ipynb #8069a818
-def _check_answers(out):
-    "`OutputError` where something else than answers lies"
-    from irm_nb.core import OutputError, as_path
-    out = as_path(out)
-    if not os.path.lexists(out): return
-    try: head = out.open(encoding='utf-8').readline(80).strip()
-    except (OSError, ValueError): head = 'a folder' if out.is_dir() else 'no text'
-    if head in ('', ','.join(ANSWERS)): return
-    raise OutputError(out, f'something that is no table of answers: {head[:40]}', 'a new file, or such a table',
-                      'Choose another place.')
-
 def predict(args):
     "`irm_run predict`"
-    from irm_nb.core import atomic_file
+    from irm_nb.core import atomic_file, check_head
     from irm_nb.domains import extend, open_pairs
     from irm_nb.transfer import Predictor
     for f in args.use or (): extend(f)
-    if args.out: _check_answers(args.out)
+    if args.out: check_head(args.out, ANSWERS, 'a table of answers')
     t = answers_for(Predictor.load(args.predictor), open_pairs(args.pairs), _device(args), args.missing)
     if not args.out: return print(t.to_csv(index=False), end='')
     with atomic_file(args.out) as f: t.to_csv(f, index=False)
@@ -866,7 +851,6 @@ def store(args): # -> exit code
                           "Say --stage '*' to remove everything.")
     kept = _open_store(args.store)
     return _sweep(args, kept) if args.sweep else _list_or_remove(args, kept, narrowed)
-
 
 # %% ../nbs/71_cli.ipynb #2a2192c9
 def _sweep(args, kept):

@@ -10,11 +10,11 @@ __all__ = ['POLARISATIONS', 'LOOK', 'LOOK_AGAIN', 'PATIENCE', 'IrmError', 'Unrea
            'uniform', 'derive_seed', 'seeded', 'cpu_quota', 'cores', 'others_busy', 'threads_for', 'settle_threads',
            'thread_words', 'Compute', 'compute', 'rank_and_size', 'launched', 'agreed', 'joined', 'later',
            'hashed_fields', 'digest', 'array_digest', 'file_digest', 'file_stamp', 'content_digest', 'check_as_left',
-           'tree_stamp', 'tree_digest', 'frozen', 'debris', 'atomic_file', 'atomic_folder', 'write_json', 'peak_memory',
-           'store_home', 'data_home']
+           'check_head', 'tree_stamp', 'tree_digest', 'frozen', 'debris', 'atomic_file', 'atomic_folder', 'write_json',
+           'peak_memory', 'store_home', 'data_home']
 
 # %% ../nbs/00_core.ipynb #22b28c90
-import contextlib, ctypes, dataclasses, fnmatch, functools, hashlib, inspect, json, math, os
+import contextlib, csv, ctypes, dataclasses, fnmatch, functools, hashlib, inspect, json, math, os
 import platform, re, secrets, shutil, signal, sys, threading, time, unicodedata
 from datetime import timedelta
 from pathlib import Path
@@ -457,10 +457,14 @@ def file_stamp(path) -> tuple: # bytes, times of change of content and of anythi
 @functools.lru_cache(1<<16)
 def _digest_once(path, *stamp): return file_digest(path)
 
+_TICK = 2e9 # ns; within a tick of a file system's clock two contents can bear one time
+
 def content_digest(path) -> str: # as `file_digest`
     "Hash of a file's bytes, read once in a process as long as the file stays what it is"
     path = as_path(path).absolute()
-    return _digest_once(path, *file_stamp(path))
+    stamp = file_stamp(path)
+    if time.time_ns() - stamp[-1] < _TICK: return file_digest(path)
+    return _digest_once(path, *stamp)
 
 # %% ../nbs/00_core.ipynb #a3720dea
 def check_as_left(path, left): # `content_digest` when it was last read or written here; None where there was no file
@@ -469,9 +473,21 @@ def check_as_left(path, left): # `content_digest` when it was last read or writt
     raise OutputError(path, 'what somebody else has written meanwhile', 'the file as it was left here',
                       'Open it again; nothing was written over it.')
 
-def _tree(path, f): # -> {name: f(file)} of a folder, or of a file alone
+def check_head(path, columns, what): # what the file is to be, such as 'the table of a grid'
+    "`OutputError` where a file is something else than a table that begins with these columns"
     path = as_path(path)
-    return {str(k.relative_to(path)):f(k) for k in (_files_below(path) if path.is_dir() else [path])}
+    if not os.path.lexists(path): return
+    try:
+        with path.open(encoding='utf-8', errors='replace') as f: head = next(csv.reader([f.readline(4096)]), [])
+    except (OSError, csv.Error) as e: head = [getattr(e, 'strerror', None) or str(e)]
+    if not head or head[:len(columns)] == [*columns]: return
+    found = f'a table of something else ({", ".join(head[:4])[:60]} …)'
+    raise OutputError(path, found, f'{what}, or none', 'Choose another place.')
+
+def _tree(path, f): # -> {name: f(file), or where a link that leads nowhere points} of a folder, or of a file alone
+    path = as_path(path)
+    def of(k): return os.readlink(k) if k.is_symlink() and not k.exists() else f(k)
+    return {str(k.relative_to(path)):of(k) for k in (_files_below(path) if path.is_dir() else [path])}
 
 def tree_stamp(path) -> str: # 32 hexadecimal digits
     "`file_stamp` of a file, or of all files in a folder"

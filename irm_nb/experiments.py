@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['FULL', 'STANDIN', 'SWEPT', 'VARIANTS', 'SGD', 'ONE_AT_A_TIME', 'RELIABLE', 'GRIDS', 'no_room', 'attempt',
-           'keep_result', 'read_record', 'read_records', 'results', 'check_table', 'open_results', 'answers',
-           'answers_problem', 'product', 'done', 'to_run', 'run', 'cell_bar', 'scores_by_cover', 'save_networks',
-           'local_client', 'remote_client', 'grid']
+           'keep_result', 'read_record', 'read_records', 'results', 'open_results', 'answers', 'answers_problem',
+           'product', 'done', 'to_run', 'run', 'cell_bar', 'scores_by_cover', 'save_networks', 'local_client',
+           'remote_client', 'grid']
 
 # %% ../nbs/52_experiments.ipynb #1ceaf391
-import csv, errno, itertools, json, logging, os, re, signal, sys, threading, time, traceback, warnings, zipfile, zlib
+import errno, itertools, json, logging, os, re, signal, sys, threading, time, traceback, warnings, zipfile, zlib
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, fields
 from multiprocessing import resource_tracker
@@ -130,19 +130,9 @@ def _write_table(out, records):
 # %% ../nbs/52_experiments.ipynb #55108952
 _FIRST = ['key','source','target','method']
 
-def check_table(out):
-    "`OutputError` where results.csv is something else than the table of a grid"
-    f = as_path(out)/'results.csv'
-    if not f.exists(): return
-    try: head = next(csv.reader([f.open(encoding='utf-8', errors='replace').readline(4096)]), [])
-    except (OSError, csv.Error) as e: head = [str(e)]
-    if not head or head[:len(_FIRST)] == _FIRST: return
-    found = f'a table of something else ({", ".join(head[:4])[:60]} …)'
-    raise OutputError(f, found, 'the table of a grid, or none', 'Choose another folder.')
-
 def open_results(out): # folder
     "Make sure that results can be written, and that no other table is overwritten"
-    check_table(out)
+    check_head(as_path(out)/'results.csv', _FIRST, 'the table of a grid')
     for part in _PARTS:
         trial = as_path(out)/part/'.open'
         try:

@@ -121,7 +121,8 @@ class Layer:
                  grid:Grid,
                  resampling='bilinear', # rasterio's name; nearest for classes
                  units=None, # 'dB', 'linear' or 'amplitude': read as dB, resampled as power; 'm': heights
-                 fill:Fill=None): # what is data; None takes what the file declares
+                 fill:Fill=None, # what is data; None takes what the file declares
+                 scaled=False): # numbers without units by the scale and offset that the file declares
         self.path = path
         self.bands = list(bands)
         self.grid = grid
@@ -129,10 +130,11 @@ class Layer:
         self.resampling = _resampling(resampling)
         self.d = _placed(path)
         self.fill = fill_of('unknown', self.d) if fill is None else fill
-        self.scaling = (self.d.scales[self.bands[0]-1], self.d.offsets[self.bands[0]-1]) if units else (1., 0.)
+        first = self.bands[0]-1
+        self.scaling = (self.d.scales[first], self.d.offsets[first]) if units or scaled else (1., 0.)
         flags = {f.name for m in self.d.mask_flag_enums for f in m}
         self.masked = self.fill.masked and bool(flags & {'alpha','per_dataset'} or _alpha(self.d))
-        self.dtype = np.dtype(np.float32 if units else self.d.dtypes[self.bands[0]-1])
+        self.dtype = np.dtype(np.float32 if units or self.scaling != (1.,0.) else self.d.dtypes[first])
         self.at = _place(self.d, grid)
 
 def _resampling(name):
@@ -143,7 +145,7 @@ def _resampling(name):
 # %% ../nbs/46_grids.ipynb #d9c72f54
 @patch
 def stored(self:Layer, window):
-    "Numbers of a window of the file, scaled if they are backscatter, and where they are data [B,h,w]"
+    "Numbers of a window of the file, scaled where that is asked, and where they are data [B,h,w]"
     x = self.d.read(self.bands, window=window)
     ok = self.fill.valid(x, _masks(self.d, self.bands, window) if self.masked else None)
     if self.units: x = x.astype(np.float32, copy=False)

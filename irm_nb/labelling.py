@@ -369,7 +369,6 @@ def refit(self:Sitting):
     self.heat = heat_of(z, y[fresh])
     self.cross = (z.argmax(1).numpy() == y[fresh])[z.isfinite().all(1).numpy()]
 
-
 # %% ../nbs/72_labelling.ipynb #feca2940
 @patch(as_prop=True)
 def network(self:Sitting) -> Predictor: # None without a head

@@ -337,13 +337,10 @@ class CloudMask:
             fill = fill_of('mask', d)
         self.table = _cloud_table(scheme)
         self.threshold = threshold
-        self.layer = Layer(path, [1], grid, 'nearest', fill=fill)
+        self.layer = Layer(path, [1], grid, 'nearest', fill=fill, scaled=threshold is not None)
         _overlap(path, self.layer.d, grid)
         if threshold is None: self._read_codes(path, scheme, scl, kind)
-        else:
-            _check_threshold(path, threshold, scheme, scl)
-            self.layer.scaling = _scaling(self.layer.d)
-            if self.layer.scaling != (1.,0.): self.layer.dtype = np.dtype(np.float32)
+        else: _check_threshold(self.layer, threshold, scheme, scl)
     def read(self, top, n): # first row, rows -> uint8 kinds [n,W], bool where known
         (x,),ok = self.layer.read(top, n)
         if self.threshold is not None: return np.where(x >= self.threshold, THICK, CLEAR).astype(np.uint8),ok
@@ -367,26 +364,24 @@ def _read_codes(self:CloudMask, path, scheme, scl, kind):
     if self.table is None: self.table = SCL_CLOUD if self.scl else {k:THICK for k in codes if k}
 
 # %% ../nbs/48_labels.ipynb #e33cbb3b
-def _scaling(d): return d.scales[0],d.offsets[0] # as the file declares them
-
-def _highest(d, window):
+def _highest(layer, window):
     "The highest number of a window that is no fill; 0 where all is"
-    x = d.read(1, window=window)
-    return float(x[fill_of('mask', d).valid(x)].max(initial=0))
+    x,ok = layer.stored(window)
+    return float(x[ok].max(initial=0))
 
-def _check_threshold(path, threshold, scheme, scl):
+def _check_threshold(layer, threshold, scheme, scl):
     "Refuse a threshold that the numbers of a probability can't be compared with"
+    path = layer.path
     if scheme not in (None,'probability') or scl:
         raise OptionError('cloud_threshold', f'{threshold:g} beside '
             + (f'cloud_scheme={scheme!r}' if scheme else f'{path.name}, a scene classification'),
             'a threshold for a probability, or codes', 'Leave one of them out.')
-    with _whole_reads(path), _placed(path) as d:
-        if re.fullmatch('cs(_cdf)?', d.descriptions[0] or '', re.I):
-            raise OptionError('cloud_mask', f'a band named {d.descriptions[0]} (Cloud Score+, where 1 is clear)',
-                'a probability of cloud', 'Give 1 minus the score.')
-        scale,offset = _scaling(d)
-        top = max(_highest(d, w) for _,w in d.block_windows(1))*scale + offset
-    percent,whole = threshold > 1,np.dtype(d.dtypes[0]).kind in 'iu' and scale == 1
+    named = layer.d.descriptions[0] or ''
+    if re.fullmatch('cs(_cdf)?', named, re.I):
+        raise OptionError('cloud_mask', f'a band named {named} (Cloud Score+, where 1 is clear)',
+            'a probability of cloud', 'Give 1 minus the score.')
+    with _whole_reads(path): top = max(_highest(layer, w) for _,w in layer.d.block_windows(1))
+    percent,whole = threshold > 1,layer.dtype.kind in 'iu'
     if percent and whole and scheme is None and 0 < top <= 11:
         raise OptionError('cloud_threshold', f'{threshold:g} for whole numbers up to {top:g}',
             'a probability in percent, not codes', "Pass cloud_scheme='probability' if it is one; else name the codes "

@@ -21,7 +21,7 @@ from torch import nn
 
 from .batches import Batches
 from .core import *
-from .store import own_code, read_tensors
+from .store import LIBRARY_CODE, own_code, read_tensors
 
 # %% ../nbs/10_models.ipynb #c9eb35e5
 @dataclass(frozen=True, eq=False)
@@ -407,11 +407,7 @@ class Architecture:
         return digest([text, shapes, backbone(self.name).parts, sorted({*self.own, *_codes(kinds)})])
     def __str__(self): return self.name
 
-def _is_known(o):
-    if isinstance(o, partial): o = o.func
-    return str(getattr(o, '__module__', '')).startswith(('torch.','torchvision.','timm.','irm_nb.'))
-
-def _codes(makers): return tuple(sorted({own_code(o) for o in makers if not _is_known(o)}))
+def _codes(makers): return tuple(sorted({own_code(o) for o in makers} - {LIBRARY_CODE}))
 
 @lru_cache(64)
 def _structure(name, backbones, made): # -> (text, shapes, classes of its modules); `made`: code that builds it

@@ -158,6 +158,17 @@ def test_links(tree, old, new):
     edit(tree/'nbs'/'index.ipynb', f'({old})', f'({new})')
     expect(check.links(tree), f'nbs/index.ipynb links to {new}', 'Mend the link')
 
+@pytest.mark.parametrize('enters', ["TABLE['tiny'] = 2", "open('b.py', 'w').write('''\nTABLE['tiny'] = 2''')"])
+def test_names_that_files_take(tree, enters):
+    nb = tree/'nbs'/'01_more.ipynb'
+    write_nb(tree/'nbs'/'00_core.ipynb', [new_code_cell("%%writefile a.py\nTABLE['tiny'] = 1")])
+    write_nb(nb, [new_code_cell(enters.replace('tiny', 'other')), new_code_cell(enters.replace('TABLE', 'ANOTHER'))])
+    assert not check.names(tree)
+    write_nb(nb, [new_code_cell(enters)])
+    expect(check.names(tree), 'nbs/01_more.ipynb enters', 'a file of nbs/00_core.ipynb')
+    (tree/'nbs'/'.notest').touch()
+    assert not check.names(tree)
+
 def test_large_notebook(tree):
     write_nb(tree/'nbs'/'analysis'/'01_big.ipynb', [new_code_cell('x', outputs=[new_output('stream', text='0'*3_100_000)])])
     expect(check.size(tree), 'nbs/analysis/01_big.ipynb is 3.1 MB', 'lower dpi')

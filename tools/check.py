@@ -172,6 +172,22 @@ def links(root=ROOT):
                 if lost: bad.append(f'{p.relative_to(Path(root).resolve()).as_posix()} links to {url}, which is not there. Mend the link.')
     return bad
 
+# Names that lessons enter into the library's tables
+
+_ENTRY = re.compile(r"""^([A-Z]+\[|@\w+\()['"]([\w-]+)['"]""", re.M)
+
+def _entries(nb): # -> (table, name) that cells enter, and that files enter which cells write
+    cells = [''.join(c['source']) for c in nb['cells'] if c['cell_type'] == 'code']
+    files = [t for c in cells for t in ([c] if c.startswith('%%writefile') else re.findall(r"'''(.*?)'''", c, re.S))]
+    return tuple({m for t in texts for m in _ENTRY.findall(t)} for texts in (cells, files))
+
+def names(root=ROOT):
+    "No lesson enters a name that a file of another one has taken: nbdev_test runs several in one process"
+    tested = [p for p in notebooks(root) if not any((d/'.notest').exists() for d in p.parents)]
+    found = {p.relative_to(root).as_posix(): _entries(json.loads(p.read_text(encoding='utf-8'))) for p in tested}
+    return [f'{p} enters {n!r}, which a file of {q} enters as well. Choose another name in one of them.'
+            for q,(_,taken) in found.items() for p,(own,files) in found.items() if p != q for _,n in sorted(taken & (own if q < p else own - files))]
+
 # Outputs and the code that made them
 
 def ages(root=ROOT): # -> {notebook: what changed since its outputs were made, or None where no run is recorded}, {notebook: version}
@@ -197,7 +213,7 @@ def outputs(root=ROOT):
         elif changed: bad.append(f'{name} has outputs older than {", ".join(changed)}. {do}')
     return bad
 
-CHECKS = {f.__name__: f for f in (in_step, environment, readme, widgets, size, paths, cells, links, style)}
+CHECKS = {f.__name__: f for f in (in_step, environment, readme, widgets, size, paths, cells, links, names, style)}
 MORE = {'outputs': outputs} # asked for by name: an edit of the library makes many outputs old at once
 
 def main():
