@@ -19,11 +19,11 @@ from fastcore.basics import patch
 from matplotlib.ticker import MaxNLocator
 
 from .comparisons import score_name
-from .advice import PAPER_LIMIT, Advice, advise, grid_points, nearest_point, paired_gain
+from .advice import PAPER_LIMIT, Advice, advise, as_score, grid_points, nearest_point, paired_gain, score_cells
 from .core import *
 from .figures import *
 from .inspect import Live, menu, note_figure, slider, watch
-from .metrics import seed_interval
+from .metrics import best_of, is_share, seed_interval
 from .plots import QUANTITIES, column, logged, modalities_of, regulated
 
 # %% ../nbs/66_explore.ipynb #e09b710a
@@ -280,12 +280,17 @@ def where_it_pays(points:pd.DataFrame, # of `grid_points`
         out.append(f'On these data, cover {cover:.0%} and {n:g} labels a class, {ours} {said} cloud content.')
     return out
 
-def best_methods(points:pd.DataFrame, content) -> pd.DataFrame: # a line a cover, a column a label budget
+def best_methods(points:pd.DataFrame, # of `grid_points`
+                 content, score='OA') -> pd.DataFrame: # a line a cover, a column a label budget
     "The best mean at the content nearest to what was asked, by cover and label budget"
-    mean = _at(points, content=content).groupby(['cover','per_class','method']).score.mean().reset_index()
-    best = mean.loc[mean.groupby(['cover','per_class']).score.idxmax()]
-    words = [f'{r.method} {100*r.score:.1f} %' for r in best.itertuples()]
-    return best.assign(what=words).pivot(index='cover', columns='per_class', values='what')
+    rows = []
+    for (cover,n),df in _at(points, content=content).groupby(['cover','per_class']):
+        best = best_of(df.sort_values('method').set_index(['method','seed']).score)
+        said = as_score(df.score[df.method == best].mean(), score) + ' %'*is_share(score)
+        rows.append(dict(cover=cover, per_class=n, what=f'{best} {said}'))
+    return pd.DataFrame(rows).pivot(index='cover', columns='per_class', values='what')
+
+def _scale(score): return 100 if is_share(score) else 1
 
 # %% ../nbs/66_explore.ipynb #7ae1dc8c
 def content_panel(curves:pd.DataFrame, # of `content_curves`
@@ -296,24 +301,25 @@ def content_panel(curves:pd.DataFrame, # of `content_curves`
     out = []
     for m,how in look.items():
         g = curves[curves.method == m]
-        x,y = 100*g.content.to_numpy(),100*g['mean'].to_numpy()
+        x,y = 100*g.content.to_numpy(),_scale(score)*g['mean'].to_numpy()
         out.append(Curve(m, x, y, how['color'], how['ls'], True))
-    return Panel(f'{score_name(score)}, %', out, at=None if content is None else 100*content, **_content_axis())
+    title = score_name(score) + ', %'*is_share(score)
+    return Panel(title, out, at=None if content is None else 100*content, **_content_axis())
 
 def _content_axis():
     warning = 100*PAPER_LIMIT,102,"the paper's warning"
     return dict(xlabel='cloud content, % of images', band=warning, xlim=(-2, 102))
 
 def gain_panel(points:pd.DataFrame, # of `grid_points`, at one cover and label budget
-               content=None, ours='Ours', without='without IRM') -> Panel: # None where no seed has both
+               content=None, ours='Ours', without='without IRM', score='OA') -> Panel: # None where no seed has both
     "The difference of two methods, seed by seed, with its interval"
     g = paired_gain(points, ours, without, 'score').dropna(subset='content')
     if not len(g): return None
-    lo,hi = (100*v.to_numpy() for v in (g.lo, g.hi))
-    line = Curve(f'{ours} less {without}, 95 % interval over seeds', 100*g.content.to_numpy(),
-                 100*g['mean'].to_numpy(), INK, '-', True, lo, hi)
+    mean,lo,hi = (_scale(score)*g[k].to_numpy() for k in ('mean','lo','hi'))
+    line = Curve(f'{ours} less {without}, 95 % interval over seeds', 100*g.content.to_numpy(), mean, INK, '-', True,
+                 lo, hi)
     at = None if content is None else 100*content
-    return Panel(f'{ours} less {without}, points', [line], level=0, at=at, joined=False, **_content_axis())
+    return Panel(f'{ours} less {without}' + ', points'*is_share(score), [line], level=0, at=at, joined=False, **_content_axis())
 
 # %% ../nbs/66_explore.ipynb #e79ece7a
 def _rows_html(head, rows):
@@ -323,10 +329,10 @@ def _rows_html(head, rows):
 
 def advice_html(a:Advice, best:pd.DataFrame, pays=()) -> str:
     "Advice, the best methods by cover and budget, and what was found on these data"
-    intervals = [f'{100*r.lo:.1f} to {100*r.hi:.1f}' if r.seeds > 1 else 'one seed' for r in a.table.itertuples()]
-    rows = [(r.method + ' ='*r.tied, f'{100*r.mean:.1f}', i, r.seeds) for r,i in zip(a.table.itertuples(), intervals)]
+    rows = [(r.method + ' ='*r.tied, *score_cells(r, a.score)) for r in a.table.itertuples()]
+    mean = 'mean' + ', %'*is_share(a.score)
     cells = [(f'cover {c:.0%}', *line) for c,line in zip(best.index, best.to_numpy())]
-    tables = _rows_html(['method','mean, %','95 % interval over seeds','seeds'], rows)
+    tables = _rows_html(['method', mean, '95 % interval over seeds', 'seeds'], rows)
     tables += _rows_html(['best mean', *(f'{n:g} labels a class' for n in best.columns)], cells)
     said = ''.join(f'<p style="margin:3px 0">{escape(s)}</p>' for s in (*a.sentences, *pays))
     row = 'display:flex;flex-wrap:wrap;align-items:flex-start;gap:8px 24px'
@@ -362,7 +368,9 @@ def here(self:ContentExplorer): return self.points[self.score.value]
 
 @patch(as_prop=True)
 def advice(self:ContentExplorer) -> Advice:
-    return advise(self.here, self.content.value, self.cover.value, self.budget.value, 'score', *self.pair)
+    named = self.here.rename(columns=dict(score=self.score.value))
+    asked = self.content.value, self.cover.value, self.budget.value
+    return advise(named, *asked, self.score.value, *self.pair)
 
 @patch(as_prop=True)
 def beside(self:ContentExplorer) -> pd.DataFrame: # all contents at the chosen cover and budget
@@ -372,11 +380,11 @@ def beside(self:ContentExplorer) -> pd.DataFrame: # all contents at the chosen c
 def panels(self:ContentExplorer) -> list: # of `Panel`
     curves = content_curves(self.here, self.cover.value, self.budget.value)
     methods = content_panel(curves, self.content.value, self.score.value, *self.pair)
-    difference = gain_panel(self.beside, self.content.value, *self.pair)
+    difference = gain_panel(self.beside, self.content.value, *self.pair, self.score.value)
     return [methods, difference] if difference else [methods]
 
 @patch
 def show(self:ContentExplorer, change=None):
     pays = where_it_pays(self.beside, *self.pair)
-    best = best_methods(self.here, self.content.value)
+    best = best_methods(self.here, self.content.value, self.score.value)
     self.page.value = charts_html(self.panels, 420) + advice_html(self.advice, best, pays)

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['UNKNOWN', 'check_labels', 'confusion', 'Scores', 'scores', 'Interval', 'wilson', 'ScoreTable', 'check_masks',
-           'scores_by', 'cover_masks', 'class_masks', 'Estimate', 'cluster_bootstrap', 'mean_by', 'check_columns',
-           'check_once', 'right_answers', 'differences', 'mcnemar', 'paired', 'holm', 'seed_interval']
+           'scores_by', 'cover_masks', 'class_masks', 'Estimate', 'cluster_bootstrap', 'mean_interval', 'mean_by',
+           'check_columns', 'is_share', 'check_once', 'right_answers', 'differences', 'best_of', 'mcnemar', 'paired',
+           'holm', 'seed_interval']
 
 # %% ../nbs/07_metrics.ipynb #f7849853
 import math
@@ -198,7 +199,7 @@ def cover_masks(cover, # share of each sample under cloud [N]
     edges = _numbers('edges', edges)
     if len(edges) < 2 or not (np.diff(edges) > 0).all():
         raise OptionError('edges', tuple(edges), 'two or more rising shares', 'Pass edges=(0,0.5,1).')
-    bins = {f'{100*a:.0f}–{100*b:.0f} %':(cover > a) & (cover <= b) for a,b in zip(edges[:-1], edges[1:])}
+    bins = {f'{100*a:g}–{100*b:g} %':(cover > a) & (cover <= b) for a,b in zip(edges[:-1], edges[1:])}
     return {'clear':cover == 0, **bins}
 
 # %% ../nbs/07_metrics.ipynb #c8c4f512
@@ -270,9 +271,13 @@ def cluster_bootstrap(values, # a number for each sample [N], or each repeat and
     return Estimate(float(total.sum()/count.sum()), float(lo), float(hi), float(min(1, 2*tail)))
 
 # %% ../nbs/07_metrics.ipynb #461919fd
-def _mean(v, groups, **boot): # no nan among them
-    if len(set(groups)) > 1: return Interval(*cluster_bootstrap(v, groups, **boot)[:3])
-    return UNKNOWN._replace(mean=v.mean()) if len(v) else UNKNOWN
+def mean_interval(values, groups, **boot # as `cluster_bootstrap` takes them
+                 ) -> Interval: # its ends are nan where fewer than two scenes have results
+    "A mean over repeats and scenes, and where it may lie"
+    if not np.size(values): return UNKNOWN
+    total,count = _sums(*_values(values, groups))
+    if count.shape[1] > 1: return Interval(*cluster_bootstrap(values, groups, **boot)[:3])
+    return UNKNOWN._replace(mean=float(total.sum()/count.sum())) if count.size else UNKNOWN
 
 def mean_by(values, # [N]; nan where there is none
             masks:dict=None, # name -> bool [N]
@@ -288,7 +293,7 @@ def mean_by(values, # [N]; nan where there is none
         raise ShapeError('groups', g.shape, f'the scene of every sample [{len(v)}]',
                          'Pass the groups of the same samples.')
     known = {k:m & ~np.isnan(v) for k,m in check_masks(masks, len(v)).items()}
-    by = {k:(m, _mean(v[m], g[m], n_boot=n_boot, **boot)) for k,m in known.items()}
+    by = {k:(m, mean_interval(v[m], g[m], n_boot=n_boot, **boot)) for k,m in known.items()}
     return pd.DataFrame([dict(part=k, n=int(m.sum()), **i._asdict()) for k,(m,i) in by.items()])
 
 # %% ../nbs/07_metrics.ipynb #cfae6456
@@ -297,6 +302,10 @@ def check_columns(name, table, columns, # names that it must have
     "`OptionError` where a table lacks a column"
     absent = [c for c in columns if c not in table]
     if absent: raise OptionError(name, f'no column {", ".join(absent)}', f'columns {", ".join(columns)}', do)
+
+def is_share(score) -> bool: # name of a column of scores
+    "Whether a score is said in percent: κ is none"
+    return not score.startswith('kappa')
 
 def check_once(results): # method, seed
     "`OptionError` where a method and seed are there twice"
@@ -351,6 +360,13 @@ def differences(rows, # frame by (method, seed): a column a sample (1, 0 or nan)
                         'the same test samples for both',
                         'Compare cells of the same split.')
     return x - y
+
+# %% ../nbs/07_metrics.ipynb #b7585fd0
+def best_of(scores # Series by (method, seed); nan where there is none
+           ) -> str: # None where nothing is known
+    "The method with the best mean, of those with the most seeds"
+    by = scores.dropna().groupby(level=0, sort=False).agg(['mean','size'])
+    return by['mean'][by['size'] == by['size'].max()].idxmax() if len(by) else None
 
 # %% ../nbs/07_metrics.ipynb #008460e1
 def mcnemar(b:int, # samples that only the first gets right

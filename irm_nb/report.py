@@ -27,9 +27,9 @@ from .domains import TRAININGS, as_value, configure, made_on_the_spot, named_val
 from .experiments import answers, answers_problem, read_records, results
 from .figures import DOUBLE, INK, GREY, minus, name_rows, plate, styled
 from .methods.all import METHODS
-from .metrics import cluster_bootstrap, paired, right_answers
+from .metrics import best_of, cluster_bootstrap, paired, right_answers
 from .store import Store
-from .tables import Sheet, as_text, check_columns, markdown_table, paper_table, sees_one
+from .tables import Sheet, as_text, check_columns, markdown_table, paper_table, said_level, sees_one
 
 # %% ../nbs/74_report.ipynb #9fc8bc6b
 APART = (*(f.name for f in fields(Cell) if f.name not in ('method','seed')), 'config') # in which tables may not mix
@@ -338,8 +338,8 @@ def foremost(table:pd.DataFrame, # of `tables.by_cover`
     return [m for m in dict.fromkeys(table.method) if m in kept]
 
 # %% ../nbs/74_report.ipynb #9019d385
-_VALUES = dict(OA=('.1%', 'Overall accuracy under a sky of any cover, %, with 95 % intervals'),
-               regret=('+.1%', 'Points above (+) or below (−) the best single sensor of the bin, with 95 % intervals'))
+_VALUES = dict(OA=('.1%', 'Overall accuracy under a sky of any cover, %, with {level} intervals'),
+               regret=('+.1%', 'Points above (+) or below (−) the best single sensor of a bin, {level} intervals'))
 
 def _marked_cells(t, what, methods): # of one bin -> method -> (words, 1 for the best)
     spec = _VALUES[what][0]
@@ -358,21 +358,20 @@ def cover_sheet(table:pd.DataFrame, # of `tables.by_cover`
     bins = list(dict.fromkeys(table.cover))
     methods = list(dict.fromkeys(table.method))
     by = {b:_marked_cells(table[table.cover == b], what, methods) for b in bins}
-    pairs = [('test pairs', 0), *((f'{table.n[table.cover == b].iloc[0]:,}', 0) for b in bins)]
+    pairs = [('test pairs', 0), *((f'{table.n[table.cover == b].max():,}', 0) for b in bins)]
     lines = [[(m, 0), *(by[b][m] for b in bins)] for m in methods]
     against = ', '.join(f'{b}: {table.best[table.cover == b].iloc[0]}' for b in bins)
     notes = [f'Best single sensor, by its accuracy in the bin, which favours it: {against}.']*(what == 'regret')
     head = [('', 'Method'), *(('cover' if '%' in b else '', b) for b in bins)]
-    return Sheet(table, head, [pairs, *lines], _VALUES[what][1], notes, (1,))
+    caption = _VALUES[what][1].format(level=table.attrs.get('level', said_level()))
+    return Sheet(table, head, [pairs, *lines], caption, notes, (1,))
 
 # %% ../nbs/74_report.ipynb #b28b640e
 def _said_of(i, unit): return f'{as_text(i[0], unit)} [{as_text(i[1], unit)}, {as_text(i[2], unit)}]'
 
 def _best(right, groups): # (method, words)
-    by = right[right.index.get_level_values(0) != 'Oracle'].mean(axis=1).groupby(level=0, sort=False)
-    if not len(by): return '–','–'
-    means = by.mean()[by.size() == by.size().max()] # a row with fewer seeds had other pairs
-    best = means.idxmax()
+    best = best_of(right[right.index.get_level_values(0) != 'Oracle'].mean(axis=1))
+    if best is None: return '–','–'
     return best,_said_of(cluster_bootstrap(right.loc[[best]].to_numpy(), groups, bounds=(0, 1)), '.1%')
 
 def _gain(right, groups):

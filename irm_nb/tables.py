@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SCORES', 'SETTING', 'paper_table', 'check_results', 'check_one', 'one_setting', 'Sheet', 'markdown_table', 'as_text',
-           'compare', 'sees_one', 'under_sky', 'by_cover']
+           'said_level', 'compare', 'sees_one', 'under_sky', 'by_cover']
 
 # %% ../nbs/53_tables.ipynb #3a7a0f43
 import html
@@ -18,8 +18,8 @@ from fastcore.basics import patch
 from scipy.stats import kendalltau
 from .core import *
 from .datasets import HUNAN_CLOUD, PAPER_SEN12MS_CLOUD
-from .metrics import check_columns, check_once, cluster_bootstrap, cover_masks, differences
-from .metrics import holm, paired, right_answers
+from .metrics import best_of, check_columns, check_once, cluster_bootstrap, cover_masks, differences
+from .metrics import holm, mean_interval, paired, right_answers
 
 # %% ../nbs/53_tables.ipynb #9c555ffe
 def paper_table(number:str # 'I', 'II', 'III' or 'IV'
@@ -190,9 +190,9 @@ def _marks(values, counted): # 1 for the best, 2 for the second, among the rows 
 
 # %% ../nbs/53_tables.ipynb #bb6ea934
 _COLUMNS = pd.DataFrame([c.split('|') for c in (
-    '|Method|method|', '|seeds|seeds|.0f', '|steps|steps|,.0f', 'here|OA, %|OA|.1%', 'here|95 %|span|',
+    '|Method|method|', '|seeds|seeds|.0f', '|steps|steps|,.0f', 'here|OA, %|OA|.1%', 'here|{level}|span|',
     'here|AA, %|AA|.1%',
-    'here|κ|kappa|.3f', 'gain|points [95 %]|points|', 'gain|p|p_text|', 'gain|Holm|holm_text|',
+    'here|κ|kappa|.3f', 'gain|points [{level}]|points|', 'gain|p|p_text|', 'gain|Holm|holm_text|',
     'paper|OA, %|paper_OA|.2%',
     'paper|AA, %|paper_AA|.2%', 'paper|κ|paper_kappa|.3f', 'paper|Δ OA|diff|+.1%', 'rank|here|rank|.0f',
     'rank|paper|paper_rank|.0f')], columns=['group','name','column','spec'])
@@ -210,12 +210,13 @@ def _cells(f, c, spec, counted): # -> [(words, mark)] of one column
     if f'{c}_sd' in f: words = [w if pd.isna(s) else f'{w} ± {as_text(s, spec)}' for w,s in zip(words, f[f'{c}_sd'])]
     return list(zip(words, _marks(f[c], counted & c.endswith(SCORES))))
 
-def _columns(f, counted, best): # -> [(group, name)], rows of (words, mark)
+def _columns(f, counted, best, level): # -> [(group, name)], rows of (words, mark)
     f = _worded(f)
     shown = _COLUMNS[_COLUMNS.column.isin(f.columns)]
     groups = shown.group.replace('gain', f'OA against {best}')
     rows = zip(*(_cells(f, c, spec, counted) for c,spec in zip(shown.column, shown.spec)))
-    return list(zip(groups, shown.name)),list(map(list, rows))
+    names = [n.format(level=level) for n in shown.name]
+    return list(zip(groups, names)),list(map(list, rows))
 
 # %% ../nbs/53_tables.ipynb #1accf67c
 _TESTS = {'bootstrap':'bootstrap over seeds and scenes, both drawn',
@@ -230,11 +231,14 @@ def _on_tests(f, best):
     return (f'{best} is the best compared method here. Differences from it: {how};'
             f' Holm corrects for their number.{_care(f.seeds.min())}')
 
-def _on_intervals(f, right, groups):
+def said_level(level=0.95) -> str: # of confidence, such as '95 %'
+    return f'{100*level:g} %'
+
+def _on_intervals(f, right, groups, level):
     n = len(set(groups))
     scenes = f'{n:,} scenes' if n < len(groups) else 'samples, each taken as a scene of its own'
     seeds = 'seeds and ' if f.seeds.max() > 1 else ''
-    return (f'95 %: {seeds}{right.shape[1]:,} test samples drawn, these by their {scenes}.'
+    return (f'{level}: {seeds}{right.shape[1]:,} test samples drawn, these by their {scenes}.'
             ' ± is one standard deviation over seeds.')
 
 def _on_order(f):
@@ -248,13 +252,14 @@ def _captioned(r, number, table):
     if table is None: return here
     return f'{here}, beside Table {number} ({table.attrs["source"]} → {table.attrs["target"]})'
 
+def _level_of(boot): return said_level(**{k:v for k,v in boot.items() if k == 'level'})
+
 def _tested(f, rivals, r, answers, beside, boot): # -> frame with intervals and differences, the best rival, notes
     right,groups = right_answers(r, answers)
     f = _intervals(f, right, groups, **boot)
-    notes = [_on_intervals(f, right, groups)]
-    rivals = f[f.method.isin(rivals)]
-    if not len(rivals): return f,None,notes
-    best = rivals.method[rivals.OA.idxmax()]
+    notes = [_on_intervals(f, right, groups, _level_of(boot))]
+    best = best_of(r[r.method.isin(rivals)].set_index(['method','seed']).OA)
+    if best is None: return f,None,notes
     against = _against(f, right, groups, best, beside, **boot)
     if against.gain.isna().all(): return f,None,notes # no second row, or no seed in common
     return against,best,[*notes, _on_tests(against, best)]
@@ -287,7 +292,7 @@ def compare(results:pd.DataFrame, # of `experiments.results`: one row a cell, on
         notes.append(_on_order(f))
     if last: notes.append(f'Not ranked: {", ".join(last)}.')
     if len(r) < len(results): notes.append(f'{len(results) - len(r)} cells failed and are left out.')
-    head,rows = _columns(f, ~f.method.isin(beside), best)
+    head,rows = _columns(f, ~f.method.isin(beside), best, _level_of(boot))
     rules = tuple(k for names in (['Ours'], own, last) for k in _first(f, names))
     return Sheet(f, head, rows, _captioned(r, paper, table), [note]*bool(note) + notes, rules)
 
@@ -315,17 +320,20 @@ def _cover_of(results, answers): # sample -> cover; the same for every cell
                         'Compare cells of one scenario.')
     return cover['min']
 
+# %% ../nbs/53_tables.ipynb #3ebea677
 def _bin(right, groups, inside, sees, boot): # rows of one bin
     seen = right.loc[:,inside]
     g = np.asarray(groups)[inside]
-    mean = seen.mean(axis=1).groupby(level=0, sort=False).mean()
-    best = mean[[m for m in mean.index if sees_one(sees[m])]].idxmax()
-    for m in mean.index:
-        own = cluster_bootstrap(seen.loc[[m]].to_numpy(), g, bounds=(0, 1), **boot)
-        less = cluster_bootstrap(differences(seen, m, best).to_numpy(), g, **boot)
-        yield dict(method=m, sees=sees[m], n=int(inside.sum()), best=best, OA=own.mean, OA_lo=own.lo, OA_hi=own.hi,
+    mean = seen.mean(axis=1).dropna()
+    best = best_of(mean[[sees_one(sees[m]) for m,_ in mean.index]])
+    if best is None: return
+    for m in mean.index.unique(0):
+        tested = seen.loc[[m]]
+        own = mean_interval(tested.to_numpy(), g, bounds=(0, 1), **boot)
+        less = mean_interval(differences(seen, m, best).to_numpy(), g, **boot)
+        yield dict(method=m, sees=sees[m], n=int(tested.notna().any().sum()), best=best,
+                   OA=own.mean, OA_lo=own.lo, OA_hi=own.hi,
                    regret=less.mean, regret_lo=less.lo, regret_hi=less.hi)
-
 
 # %% ../nbs/53_tables.ipynb #b5f60bbe
 def by_cover(results:pd.DataFrame, # of `experiments.results`: one setting
@@ -348,4 +356,6 @@ def by_cover(results:pd.DataFrame, # of `experiments.results`: one setting
         if sky == 'varied': bins = dict(all=cover > 0) | cover_masks(cover, edges)
         for k,inside in bins.items():
             if inside.any(): rows += [dict(cover=k, **row) for row in _bin(right, groups, inside, sees, boot)]
-    return pd.DataFrame(rows)
+    out = pd.DataFrame(rows)
+    out.attrs['level'] = _level_of(boot)
+    return out
