@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FROM_IMAGES', 'TEST_SKIES', 'Cell', 'choices_text', 'uncovered', 'check_image_nets', 'check_sets', 'check_weights',
-           'revision', 'circumstances', 'measure']
+           'revision', 'circumstances', 'scores_of', 'measure']
 
 # %% ../nbs/51_cells.ipynb #692c74e0
 import functools, json, platform, re, subprocess, time
@@ -68,11 +68,15 @@ def _canonical(c:Cell):
     for k in ('source','target','labels'): put(k, str(getattr(c, k)))
     made = [made_on_the_spot(role, getattr(c, role)) for role in ('source','target')]
     check_option('method', c.method, tuple(METHODS))
-    if not re.fullmatch('list:.+', str(c.split)): check_option('split', c.split, ('random','groups','list:FILE'))
+    listed = bool(re.fullmatch('list:.+', str(c.split)))
+    if not listed: check_option('split', c.split, ('random','groups','list:FILE'))
     check_option('clear_labels', c.clear_labels, (True, False))
     put('cloud_scenario', read_scenario(c.cloud_scenario)[0])
     for k,least in dict(seed=0, per_class=1, min_train=0, min_test=0).items():
         put(k, check_whole(k, getattr(c, k), least))
+    if listed: # the list says who is tested, and labels by hand say how many there are
+        for k in ('min_train','min_test'): put(k, 0)
+    if c.labels: put('per_class', Cell.per_class)
     put('samples', check_whole('samples', c.samples, 2, 10**7) if any(made) else 0)
     put('choices', plain_choices(c.preset, c.choices))
 
@@ -283,14 +287,21 @@ def _cost(store, log):
 # %% ../nbs/51_cells.ipynb #6d81ed66
 def _number(x): return None if np.isnan(x) else float(x)
 
-def _scores(test, predicted):
-    parts = {} if test.kind is None else dict(cloudy=test.cloudy, clear=~test.cloudy)
-    by = scores_by(test.labels, predicted, len(test.classes), **parts)
+def scores_of(a, # frame of `_answers`, with the columns of other skies
+              classes) -> dict: # n, OA, AA and κ of all, cloudy and clear pairs, recall, OA and AA under other skies
+    "What a record says of answers"
+    known = a.cover.notna().any() or a.cloudy.any()
+    parts = dict(cloudy=a.cloudy.to_numpy(), clear=~a.cloudy.to_numpy()) if known else {}
+    by = scores_by(a.label, a.predicted, len(classes), **parts)
     out = {}
     for part,s in by.items():
         end = '' if part == 'all' else f'_{part}'
         out |= {f'n{end}':s.n, f'OA{end}':_number(s.oa), f'AA{end}':_number(s.aa), f'kappa{end}':_number(s.kappa)}
-    return out | dict(recall=dict(zip(test.classes, map(_number, by['all'].recall))))
+    out['recall'] = dict(zip(classes, map(_number, by['all'].recall)))
+    for sky in (c.removeprefix('predicted_') for c in a if c.startswith('predicted_')):
+        s = scores_by(a.label, a[f'predicted_{sky}'], len(classes))['all']
+        out |= {f'OA_{sky}':_number(s.oa), f'AA_{sky}':_number(s.aa)}
+    return out
 
 def _answers(test, logits):
     "What was answered on every test pair"
@@ -309,7 +320,8 @@ TEST_SKIES = dict(
 def _test_skies(c:Cell): # -> name -> its test side under another sky; none where the ground is not known
     test = _task(c).test
     if test.clear is None: return {}
-    return {k:test.with_clouds(spec) for k,spec in TEST_SKIES.items()}
+    everybody = _clouded(c.target, c.samples, c.cloud_scenario).ids # a pair's cloud doesn't depend on its split
+    return {k:test.with_clouds(spec, among=everybody) for k,spec in TEST_SKIES.items()}
 
 @patch
 def under_test_skies(self:Cell) -> dict: # name -> scenes: the same for all methods
@@ -317,15 +329,12 @@ def under_test_skies(self:Cell) -> dict: # name -> scenes: the same for all meth
     return _test_skies(self.data)
 
 def _other_answers(p, skies, store, comp):
-    "Columns of answers, and scores, under the other skies"
+    "Columns of answers under the other skies"
     columns = {}
-    scores = {}
     for k,s in skies.items():
         said = cached_logits(p, s, store, comp, 'rest').argmax(1).numpy()
-        found = _scores(s, said)
         columns |= {f'predicted_{k}':said, f'cover_{k}':s.cover}
-        scores |= {f'{n}_{k}':found[n] for n in ('OA','AA')}
-    return columns,scores
+    return columns
 
 # %% ../nbs/51_cells.ipynb #885c70bc
 def measure(cell:Cell, store:Store, comp:Compute) -> tuple: # (dictionary, one line of `answers` for each test pair)
@@ -336,12 +345,12 @@ def measure(cell:Cell, store:Store, comp:Compute) -> tuple: # (dictionary, one l
     start = time.perf_counter()
     p = cell.network(store, comp)
     a = _answers(task.test, cached_logits(p, task.test, store, comp, 'rest'))
-    others,more = _other_answers(p, cell.under_test_skies(), store, comp)
+    a = a.assign(**_other_answers(p, cell.under_test_skies(), store, comp))
     seconds = time.perf_counter() - start
     data = {f'data_{k}':getattr(task, k).fingerprint for k in ('source','train','test')}
     data |= dict(labelled=len(task.labelled), train=len(task.train))
     parameters = sum(w.numel() for w in p.model().parameters())
     where = dict(device=comp.device, precision=comp.precision, hardware=comp.name(), threads=torch.get_num_threads())
     cost = dict(seconds=round(seconds, 2), **_cost(store, store.log[n:]), **_peak(comp))
-    scores = _scores(task.test, a.predicted.to_numpy()) | more
-    return dict(**scores, **cost, parameters=parameters, stage=p.key, **where, **data),a.assign(**others)
+    scores = scores_of(a, task.test.classes)
+    return dict(**scores, **cost, parameters=parameters, stage=p.key, **where, **data),a

@@ -179,6 +179,10 @@ def qml(band:Band) -> str: # XML
 
 MAP_TAG = 'irm_nb_map' # what a map of ours carries
 
+def _lies_on(path, grid): # a part that was cut from a map keeps its note
+    import rasterio
+    with _quiet(), rasterio.open(path) as d: return grid.alike(d)
+
 def beside(out) -> dict: # what -> path
     "The files that belong to a map"
     out = Path(out)
@@ -193,7 +197,7 @@ def note_of(path) -> dict: # empty where it is no map of irm_nb
         with _quiet(), rasterio.open(path) as d: return json.loads(d.tags().get(MAP_TAG, '{}'))
     except (*_gdal_errors(), OSError, ValueError): return {}
 
-def taken_by(out, key, overwrite, files) -> bool: # files: what is to lie beside it; True where this very map is there
+def taken_by(out, grid, key, overwrite, files) -> bool: # files: what is to lie beside it; True where this very map is
     "`OutputError` where something is in the way"
     check_option('suffix', out.suffix.lower(), ('.tif','.tiff'))
     there = [p for p in (out, *files) if p.exists() or p.is_symlink()]
@@ -203,8 +207,10 @@ def taken_by(out, key, overwrite, files) -> bool: # files: what is to lie beside
     if strange:
         raise OutputError(strange[0], 'something that is no map of irm_nb', 'a place where nothing is yet',
                           'Choose another place, or move it away.')
-    if note.get('key') == key: return True
-    if overwrite: return False
+    same = note.get('key') == key and _lies_on(out, grid)
+    known = {p.name for p in files} <= {*note.get('beside', ())}
+    if same and known and beside(out)['names'].exists(): return True
+    if same or overwrite: return False
     raise OutputError(out, 'a map of other files or with other arguments', 'a new place, or the same map',
                       'Choose another place, or pass overwrite=True.')
 
@@ -218,7 +224,7 @@ def put(made, out, texts): # finished map; its place; {path: text of a file besi
     "Move a map into place, then what lies beside it; what lay beside an earlier one goes"
     _sync(made)
     old = {out.with_name(n) for n in note_of(out).get('beside', ())} if out.exists() else set()
-    for p in old - {*texts, beside(out)['names']}: p.unlink(missing_ok=True)
+    for p in old: p.unlink(missing_ok=True) # first: what lay beside the old map says nothing of the new one
     made.replace(out)
     names = beside(made)['names']
     if names.exists(): names.replace(beside(out)['names'])
@@ -234,7 +240,8 @@ def hectares(grid:Grid) -> np.ndarray: # float64 [height]
     lon,lat = (np.radians(v).reshape(-1, 3) for v in transform(grid.crs, 'EPSG:4979', *zip(*corners))[:2])
     e2 = 0.0066943799901413165 # WGS 84
     bend = 1 - e2*np.sin(lat[:,:1])**2
-    x = (lon - lon[:,:1])*np.cos(lat[:,:1])*6378137/np.sqrt(bend)
+    east = (lon - lon[:,:1] + np.pi)%(2*np.pi) - np.pi # the short way, also across 180°
+    x = east*np.cos(lat[:,:1])*6378137/np.sqrt(bend)
     y = (lat - lat[:,:1])*6378137*(1 - e2)/bend**1.5
     area = np.abs(x[:,1]*y[:,2] - x[:,2]*y[:,1])/1e4
     return np.interp(np.arange(grid.height), rows, area)

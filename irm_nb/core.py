@@ -477,6 +477,8 @@ def check_head(path, columns, what): # what the file is to be, such as 'the tabl
     "`OutputError` where a file is something else than a table that begins with these columns"
     path = as_path(path)
     if not os.path.lexists(path): return
+    if path.exists() and not path.is_file():
+        raise OutputError(path, 'a folder or a device', f'{what}, or nothing', 'Choose another place.')
     try:
         with path.open(encoding='utf-8', errors='replace') as f: head = next(csv.reader([f.readline(4096)]), [])
     except (OSError, csv.Error) as e: head = [getattr(e, 'strerror', None) or str(e)]

@@ -229,11 +229,7 @@ def _pairs(folder, size:int=64, opt:str='opt', sar:str='sar', pols:polarisations
     how = dict(names, opt_units=opt_units, sar_units=sar_units, offset=offset, progress=False)
     first = as_path(folder)/opt
     flat = first.is_dir() and not any(f.is_dir() for f in first.iterdir() if not f.name.startswith('.'))
-    return _unlabelled(as_path(folder).absolute(), how) if flat else folders.paired_folder(folder, **how)
-
-def _unlabelled(folder, how): # opt/NAME, sar/NAME
-    s = folders.paired_folder(folder.parent, classes=[folder.name], **how)
-    return replace(s, labels=np.full(len(s), -1), ids=[i.removeprefix(f'{folder.name}/') for i in s.ids])
+    return folders.paired_folder(as_path(folder).absolute(), flat=flat, **how)
 
 # %% ../nbs/50_domains.ipynb #39be388f
 def _crops(folder, scene): # of 64×64 pixels, unlabelled

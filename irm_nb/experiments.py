@@ -25,7 +25,7 @@ from .domains import *
 from .methods.all import METHODS
 from .methods.registry import short_name
 from .methods.reliable import calibrate
-from .metrics import confusion, cover_masks, mean_by, scores
+from .metrics import cover_masks, mean_by
 from .store import Store
 
 # %% ../nbs/52_experiments.ipynb #dfce2158
@@ -63,7 +63,8 @@ def keep_result(out, # folder
     if text := record.pop('traceback', None):
         with atomic_file(errors) as f: f.write_text(text, encoding='utf-8')
     elif errors.exists(): errors.unlink(missing_ok=True)
-    if a is not None: _write_answers(_file(out, 'answers', record['key']), a)
+    if a is None: _file(out, 'answers', record['key']).unlink(missing_ok=True) # of an earlier run
+    else: _write_answers(_file(out, 'answers', record['key']), a)
     write_json(_file(out, 'cells', record['key']), record)
 
 def _write_answers(file, a):
@@ -170,13 +171,14 @@ def answers(out, # folder of `run`
         why = f'a damaged file ({e})'.replace('\n', ' ')
         raise UnreadableFile(f, why, expected, 'Run the grid again: it tests that cell again.') from e
 
-def _same_scores(a, record): # OA, AA and κ
-    both = np.concatenate([a.label, a.predicted])
-    if both.min() < 0: return False
-    n_classes = 1 + int(both.max())
-    s = scores(confusion(a.label, a.predicted, n_classes))
-    said = dict(OA=s.oa, AA=s.aa, kappa=s.kappa)
-    return all(record.get(k) is None or abs(v - record[k]) <= 1e-9 for k,v in said.items())
+def _same_scores(a, record): # all that follow from answers
+    said = [c for c in a if c == 'label' or c.startswith('predicted')]
+    classes = record.get('recall') or range(1 + int(a[said].max(axis=None)))
+    try: found = scores_of(a, list(classes))
+    except IrmError: return False
+    recall = found.pop('recall') if record.get('recall') else {}
+    pairs = [(v, record.get(k)) for k,v in found.items()] + [(v, record['recall'][k]) for k,v in recall.items()]
+    return all(w is None or v is not None and abs(v - w) <= 1e-9 for v,w in pairs)
 
 def answers_problem(out, record) -> str: # '' where they are whole
     "Why the answers beside a record are not those that it was made of"

@@ -319,7 +319,8 @@ def gain_panel(points:pd.DataFrame, # of `grid_points`, at one cover and label b
     line = Curve(f'{ours} less {without}, 95 % interval over seeds', 100*g.content.to_numpy(), mean, INK, '-', True,
                  lo, hi)
     at = None if content is None else 100*content
-    return Panel(f'{ours} less {without}' + ', points'*is_share(score), [line], level=0, at=at, joined=False, **_content_axis())
+    title = f'{ours} less {without}' + ', points'*is_share(score)
+    return Panel(title, [line], level=0, at=at, joined=False, **_content_axis())
 
 # %% ../nbs/66_explore.ipynb #e79ece7a
 def _rows_html(head, rows):

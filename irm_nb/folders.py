@@ -9,7 +9,7 @@ __all__ = ['SUFFIXES', 'UNLABELLED', 'MAX_SIDE', 'class_folders', 'SkippedFiles'
 import re, unicodedata, warnings
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from .images import _optical, _optical_bands, _radar_bands, _same_ground, _spelt
 from .scenes import *
 
 # %% ../nbs/43_folders.ipynb #97eb723c
-SUFFIXES = '.png','.jpg','.jpeg','.tif','.tiff'
+SUFFIXES = '.png','.jpg','.jpeg','.tif','.tiff','.jp2'
 UNLABELLED = 'unlabelled' # folder of the samples without a class
 
 def _entries(folder):
@@ -236,10 +236,16 @@ def _lone(files):
         if near: out[k] += f', which has {" and ".join(near[:3])}'
     return out
 
-def _pair_up(path, modalities, more, classes, unpaired):
+# %% ../nbs/43_folders.ipynb #0c73c4bd
+def _flat(path, m):
+    "The same of a folder without classes, which stands for one itself"
+    if (path/m).is_dir(): return {path.name: path/m}
+    raise PairError(path/m, 'no such folder', 'a folder of each modality', 'Name the folders with opt= and sar=.')
+
+def _pair_up(path, modalities, more, classes, unpaired, flat):
     "Class names, ids in order, {modality: {id: file}}, and {id: reason} of what has no partner; `more` may lack files"
     tokens = [*modalities, *more]
-    trees = {m:_modality(path, m, tokens[m == tokens[0]]) for m in tokens}
+    trees = {m:_flat(path, m) if flat else _modality(path, m, tokens[m == tokens[0]]) for m in tokens}
     known = {c:None for m in modalities for c in trees[m]}
     classes = list(_choose(path, dict.fromkeys(sorted(known)), classes))
     files = {m:_by_id({c:t[c] for c in classes if c in t}, tokens) for m,t in trees.items()}
@@ -391,7 +397,8 @@ def paired_folder(path, # folder that holds the modalities, or classes that hold
                   opt_units=None, # 'optical8', 'reflectance' (·10⁴) or 'reflectance01'; None: by data type
                   offset=None, # to add to stored reflectance·10⁴, −1000 for instance; None takes what the files say
                   bands=RGB, # names of the optical bands to take, or 'all' that the files name
-                  more=None # {folder: 'height' or 'radar'} of further modalities, which a pair may lack
+                  more=None, # {folder: 'height' or 'radar'} of further modalities, which a pair may lack
+                  flat=False # whether the folders hold images and no classes: all pairs are without a label
                  ) -> Scenes: # `opt`, `sar` and the folders of `more`; with `skipped`, {id: reason}
     "Labelled optical–SAR pairs from trees of class folders"
     offset = _check_words(on_bad, unpaired, sar_units, opt_units, offset)
@@ -401,15 +408,17 @@ def paired_folder(path, # folder that holds the modalities, or classes that hold
     trees = _check_trees(opt, sar, more)
     if len(trees) > 1: pols = _pols_of(trees, pols)
     rules = _PairRules(_How(_check_size(size), band_names(bands), opt_units, offset), sar_units, pols, more)
-    names,ids,files,lone = _pair_up(path, [opt,*trees], more, classes, unpaired)
+    names,ids,files,lone = _pair_up(path, [opt,*trees], more, classes, unpaired, flat)
     def one(k): return rules.read(files[opt][k], [files[t][k] for t in trees], {m:files[m].get(k) for m in more})
     pairs,bad = _read_each(one, ids, on_bad, (n_workers, progress), path.name, lone)
     _check_classes(path/opt, names, pairs, bad)
-    where = {OPT:opt, SAR:trees[0]} | {m:m for m in more}
-    s = _paired_set(path, where, names, pairs, files, groups, rules)
-    return s.noted(skipped=_left_out(path, bad, len(ids) + len(lone)))
+    s = _paired_set(path, {OPT:opt, SAR:trees[0]} | {m:m for m in more}, names, pairs, files, groups, rules)
+    return (_unlabelled(s, path) if flat else s).noted(skipped=_left_out(path, bad, len(ids) + len(lone)))
 
 # %% ../nbs/43_folders.ipynb #a1c40e42
+def _unlabelled(s, path): # pairs of a folder that stood for a class
+    return replace(s, labels=np.full(len(s), -1), ids=[i.removeprefix(f'{path.name}/') for i in s.ids])
+
 def _together(m, where, pairs, files):
     "One modality of all pairs [N,C,H,W], the names of its bands in each, and which pairs have it [N]"
     have = [k for k,p in pairs.items() if m in p]

@@ -70,6 +70,10 @@ class Grid:
     def bounds(self): # west, south, east, north
         from rasterio.transform import array_bounds
         return array_bounds(self.height, self.width, self.transform)
+    def alike(self, other) -> bool: # a `Grid`, or an open raster
+        "Whether another's pixels are these"
+        same = (self.height, self.width, self.crs) == (other.height, other.width, other.crs)
+        return same and self.transform.almost_equals(other.transform)
     def crop(self, bounds): # west, south, east, north
         "The whole pixels inside `bounds`; none when they are apart"
         from affine import Affine

@@ -15,10 +15,11 @@ from types import SimpleNamespace
 import numpy as np
 from .core import *
 from .raster import *
-from .describe import band_name, describe, s2_band, _holes, _masks, _number, _offset_tags, _scaling
+from .describe import band_name, describe, s2_band, _holes, _masks, _name_order, _number, _offset_tags, _scaling
 
 # %% ../nbs/42_images.ipynb #a1c40e05
 MAX_VOID = 0.01 # share of an optical image that may be without data
+RGB = 'R','G','B'
 
 @dataclass(frozen=True)
 class _Layer:
@@ -92,6 +93,8 @@ def _pixels(d, path, take):
     idx,opaque = _no_alpha(d)
     palette = d.count == 1 and d.colorinterp[0].name == 'palette'
     names = (None,)*3 if palette else tuple(d.descriptions[b-1] for b in idx)
+    colours = tuple(band_name(d.colorinterp[b-1].name) for b in idx)
+    if not any(map(band_name, names)) and set(RGB) <= set(colours) and colours[:3] != RGB: names = colours
     at,names = take(path, names) if take else (range(len(names)), names)
     if not palette: idx = [idx[i] for i in at]
     if len(at)*d.height*d.width > MAX_VALUES:
@@ -128,8 +131,6 @@ def _layer(path, # file
                              'Rename the file.') from e
 
 # %% ../nbs/42_images.ipynb #da7a3104
-RGB = 'R','G','B'
-
 def band_names(bands, # names, or 'all'
               ) -> tuple: # of names, or 'all'
     "Optical bands as a caller asks for them; `OptionError` for what are no names"
@@ -298,6 +299,9 @@ def _radar_bands(pols=None):
     def take(path, names):
         n = len(names)
         found = [_polarisation(b) for b in names]
+        if not any(found) and not pols: # the file's own name may say their order
+            names = tuple(_name_order(Path(path).stem, n) or names)
+            found = [_polarisation(b) for b in names]
         if any(found): return _named_pols(path, names, found, pols)
         if n not in ((len(pols),) if pols else (1,2)):
             raise ShapeError(path, f'{n} band{"s"*(n > 1)}',

@@ -202,7 +202,8 @@ class Ensemble:
 # %% ../nbs/64_inspect.ipynb #4d5d1ee1
 def answers(p:Probe, pairs) -> torch.Tensor: # logits [N,K], on the CPU
     "What a network says of some samples"
-    return torch.cat([p.logits(p.inputs(pairs, r)).cpu() for r in torch.arange(len(pairs)).split(128)])
+    said = [p.logits(p.inputs(pairs, r)).cpu() for r in torch.arange(len(pairs)).split(128)]
+    return torch.cat(said)/p.predictor.temperature
 
 def probe_for(where, pairs, network, comp=None) -> Probe:
     "A network that is to be asked about samples; one of other classes is refused"
@@ -235,7 +236,8 @@ def ensemble(pairs:Scenes,
 def sample_table(j:Ensemble) -> pd.DataFrame: # a line a sample
     "What can be known of every sample without looking at it"
     said = {n:z.argmax(1).numpy() for n,z in j.logits.items()}
-    t = pd.DataFrame(dict(id=j.pairs.ids, truth=j.truth, said=said[j.speaker], cloudy=j.pairs.cloudy))
+    t = pd.DataFrame(dict(id=j.pairs.ids, truth=j.truth, said=said[j.speaker]))
+    t = t.assign(**dict.fromkeys(('cloudy','clear'), False) | j.pairs.by_cloud()) # neither, where nobody knows
     if j.pairs.cover is not None: t['cover'] = j.pairs.cover
     t['wrong'] = (t.truth >= 0) & (t.said != t.truth)
     teachers = [said[n] for n in ('source', *j.auxiliaries.values()) if n in said]
@@ -252,7 +254,7 @@ def sample_table(j:Ensemble) -> pd.DataFrame: # a line a sample
     return t.join(shapley(j.probes[j.speaker], j.pairs, j.target).filter(regex='^phi_'))
 
 # %% ../nbs/64_inspect.ipynb #673999d6
-CLOUDS = {'cloudy or clear':None, 'cloudy':'cloudy', 'clear':'not cloudy'}
+CLOUDS = {'cloudy or clear':None, 'cloudy':'cloudy', 'clear':'clear'}
 WHICH = {'all samples':None, 'wrong':'wrong', 'right':'not wrong and truth >= 0', 'teachers disagree':'disagree',
          'teachers agree':'not disagree', 'kept by the filter':'kept', 'left out by the filter':'not kept'}
 

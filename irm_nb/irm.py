@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['SOURCE', 'REGULATIONS', 'NEEDS', 'information_contribution', 'discrepancy_ratio', 'regulated_loss', 'mixed_teacher',
-           'contributions_of', 'Opinions', 'Regulation', 'regulation', 'equal_weights', 'irm', 'irm_by_sample',
-           'control_of_irm', 'control_by_sample', 'weigh', 'report', 'inverse_of_irm', 'inverse_by_sample',
-           'by_entropy', 'RegulatedLoss', 'check_options', 'regulate', 'teach', 'Regulated', 'modality_losses',
-           'ModalityMonitor']
+           'contributions_of', 'mean_of_others', 'Opinions', 'Regulation', 'regulation', 'equal_weights', 'irm',
+           'irm_by_sample', 'speaks', 'control_of_irm', 'control_by_sample', 'weigh', 'report', 'inverse_of_irm',
+           'inverse_by_sample', 'by_entropy', 'RegulatedLoss', 'check_options', 'regulate', 'teach', 'Regulated',
+           'modality_losses', 'ModalityMonitor']
 
 # %% ../nbs/13_irm.ipynb #926cc6e6
 import inspect, math
@@ -66,7 +66,12 @@ def contributions_of(logits:dict, # teacher -> [B,K]
                      present:dict # modality -> bool [B], where some samples lack it
                     ) -> dict: # modality -> S [B]; one that a sample lacks counts as the mean of its others
     "The contribution of every modality that a teacher looks at"
-    s = {t:information_contribution(z) for t,z in logits.items() if t != SOURCE}
+    return mean_of_others({t:information_contribution(z) for t,z in logits.items() if t != SOURCE}, present)
+
+def mean_of_others(s:dict, # modality -> [B]
+                   present:dict # modality -> bool [B], where some samples lack it
+                  ) -> dict: # the same
+    "What a modality that a sample lacks counts as: the mean of those that the sample has"
     if not set(present) & set(s): return s
     here = torch.stack([present.get(t, torch.ones_like(v, dtype=torch.bool)).float() for t,v in s.items()])
     mean = (here*torch.stack([*s.values()])).sum(0)/here.sum(0).clamp_min(1)
@@ -131,7 +136,15 @@ def irm_by_sample(seen:Opinions, normalize=False):
     "ρ of every sample by itself, as the paper's text says"
     return discrepancy_ratio(seen.contributions, 'sample', normalize) | {SOURCE:1.}
 
-def _same_factor(seen, weights): return dict.fromkeys(seen.logits, sum(weights.values())/len(seen.logits))
+def speaks(seen:Opinions, teacher): # 1., or float [B]
+    "1 where a sample has what a teacher looks at, else 0"
+    return seen.present[teacher].float() if teacher in seen.present else 1.
+
+def _same_factor(seen, weights):
+    heard = {t:speaks(seen, t) for t in seen.logits}
+    n = sum(heard.values())
+    w = sum(weights[t]*h for t,h in heard.items())
+    return dict.fromkeys(seen.logits, w/(n.clamp_min(1) if torch.is_tensor(n) else n))
 
 @regulation('control')
 def control_of_irm(seen:Opinions, normalize=False):
@@ -152,7 +165,7 @@ def weigh(how:Regulation, seen:Opinions, options:dict) -> dict:
         raise OptionError(f'regulation {how.name}', f'weights of {found}', f'one for each of {", ".join(seen.logits)}',
                           'Return a dictionary: teacher -> weight.')
     for t,w in weights.items(): _check_weight(how, t, w, len(seen.labels))
-    return {t:w*seen.present[t].float() if t in seen.present else w for t,w in weights.items()}
+    return {t:w*speaks(seen, t) if t in seen.present else w for t,w in weights.items()}
 
 def _check_weight(how, teacher, w, n):
     if torch.is_tensor(w) and tuple(w.shape) not in ((), (n,)):
@@ -182,9 +195,10 @@ def inverse_by_sample(seen:Opinions):
 def by_entropy(seen:Opinions):
     "Weights of each sample by 1 − H/log K, of all teachers"
     def sure(z): return 1 - entropy(soft_labels(z))/math.log(z.shape[1])
-    spread = {t:sure(z).clamp_min(1e-3) for t,z in seen.logits.items()}
-    total = sum(spread.values())
-    return {t:len(spread)*v/total for t,v in spread.items()}
+    spread = {t:sure(z).clamp_min(1e-3)*speaks(seen, t) for t,z in seen.logits.items()}
+    heard = sum(speaks(seen, t) for t in spread)
+    total = sum(spread.values()).clamp_min(1e-3)
+    return {t:heard*v/total for t,v in spread.items()}
 
 # %% ../nbs/13_irm.ipynb #bd986f08
 @dataclass(frozen=True, eq=False)

@@ -143,7 +143,7 @@ class Labels:
                  file=None): # GeoJSON, gone on with where it is there; None keeps no file
         self.grid,self.size = grid,size
         self.shape = grid.height//size,grid.width//size
-        self.classes = list(dict.fromkeys(classes))
+        self.classes = list(dict.fromkeys(map(one_spelling, classes)))
         self.given = {} # (row, column) of a square -> `Label`
         self.log = [] # (square, what it was before, classes before)
         self.file = None if file is None else as_path(file)
@@ -232,9 +232,10 @@ def read(self:Labels):
             raise OutputError(self.file, 'a file that was not written here', 'a new file, or one of ours',
                               'Choose another place, and pass this file to Labels.take.')
         squares = [(_square_of(f, self.grid, self.size), f['properties']) for f in o['features']]
-        self.classes = list(dict.fromkeys([*self.classes, *o['irm_nb']['classes']]))
         self.left = content_digest(self.file)
-        given = {at:Label(str(p['class']), bool(p['held_out'])) for at,p in squares}
+        given = {at:Label(one_spelling(p['class']), bool(p['held_out'])) for at,p in squares}
+        named = [*o['irm_nb']['classes'], *(l.name for l in given.values())]
+        self.classes = list(dict.fromkeys([*self.classes, *map(one_spelling, named)]))
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as e:
         raise UnreadableFile(self.file, f'{type(e).__name__}: {e}', 'labels as they were written here',
                              'Take an older copy, or pass the file to Labels.take.') from e
@@ -243,6 +244,7 @@ def read(self:Labels):
         raise LabelError(self.file, 'squares that are none of this scene', expected,
                          'Open it with its own scene; Labels.take takes what lies here from any polygons.')
     self.given = given
+    self.log.clear() # what was said before isn't all that stands there now
 
 # %% ../nbs/72_labelling.ipynb #6004c08b
 @patch
@@ -250,6 +252,7 @@ def take(self:Labels, path, # polygons: .geojson, .json or .gpkg
          attribute='class', # that holds the class
          purity=.5): # least share of a square that its class must cover
     "Label the squares that polygons cover, and that have no label yet"
+    check_real('purity', purity, above=0, most=1)
     source = Polygons(as_path(path), self.grid, attribute)
     (rows,cols),n = self.shape,self.size
     found = []

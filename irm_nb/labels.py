@@ -7,6 +7,7 @@ __all__ = ['SCL_CLOUD', 'features', 'Polygons', 'Codes', 'CloudMask']
 
 # %% ../nbs/48_labels.ipynb #3170b23a
 import contextlib, json, math, re, sqlite3, struct, warnings
+from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
 
@@ -48,7 +49,8 @@ def _wkb(b, i=0):
         part,i = points(*count(i)) if kind in ('Polygon','Triangle') else _wkb(b, i)
         parts.append(part)
     if kind in ('Polygon','Triangle'): return dict(type='Polygon', coordinates=parts), i
-    if kind == 'MultiPolygon': return dict(type=kind, coordinates=[p['coordinates'] for p in parts]), i
+    if kind in ('MultiPolygon','MultiPoint','MultiLineString'):
+        return dict(type=kind, coordinates=[p['coordinates'] for p in parts]), i
     return dict(type=kind, geometries=parts), i
 
 # %% ../nbs/48_labels.ipynb #34083785
@@ -258,6 +260,13 @@ def _one_band(path, error, what, do):
                 'Export it as GeoTIFF or PNG.')
 
 # %% ../nbs/48_labels.ipynb #bdd55cdf
+def _check_first_code(path, codes, table):
+    "Names alone begin at 0, which is a class only where it isn't the number for no data"
+    with _placed(path) as d: fill = d.nodata
+    if fill != 0: return
+    raise LabelError(path, 'names alone, and 0 declared as no data', 'a name for each code: they begin at 1, or at 0',
+        f'Pass classes={dict(enumerate(table.values(), 1))}, or as it should be.')
+
 def _check_codes(path, codes, table):
     "Names alone are those of the codes from 0: a code beyond them means that they are not"
     beyond = [k for k in codes if k not in table]
@@ -279,6 +288,7 @@ class Codes:
         if not isinstance(table, dict):
             table = dict(enumerate(table))
             _check_codes(path, codes, table)
+            _check_first_code(path, codes, table)
         if not set(table) & set(codes):
             raise LabelError(path, f'codes {", ".join(map(str, codes[:9])) or "none"}',
                 f'some of {", ".join(map(str, table))}', 'Correct the codes in classes=.')
@@ -335,6 +345,7 @@ class CloudMask:
             scl = _names_scl(d)
             kind = np.dtype(d.dtypes[0]).kind
             fill = fill_of('mask', d)
+            if not (scl or scheme == 'scl'): fill = replace(fill, numbers=tuple(v for v in fill.numbers if v))
         self.table = _cloud_table(scheme)
         self.threshold = threshold
         self.layer = Layer(path, [1], grid, 'nearest', fill=fill, scaled=threshold is not None)

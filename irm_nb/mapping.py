@@ -314,7 +314,7 @@ def predict_map(predictor:Predictor, # the network that is asked
     check_option('suffix', out.suffix.lower(), ('.tif','.tiff'))
     job = _job(a)
     key = digest([job.__key__(), rules, {k:p.temperature for k,p in job.networks.items()}])
-    if not taken_by(out, key, overwrite, _files(out, item)): return _made(job, rules, out, item, key, a)
+    if not taken_by(out, job.laid.grid, key, overwrite, _files(out, item)): return _made(job, rules, out, item, key, a)
     lost = {p for p in _files(out, item) if not p.exists()} - {beside(out)['names']}
     if lost: write_texts({p:text for p,text in _texts(out, out, item).items() if p in lost})
     return Map.open(out)
@@ -418,6 +418,17 @@ def _at(m, band, rows, cols): # values at some pixels
     return out
 
 # %% ../nbs/68_mapping.ipynb #f0022cc0
+def _labels_on(m, labels, attribute, classes, step): # -> rows, columns, names
+    if not isinstance(labels, (str,Path)):
+        raise OptionError('labels', f'a {type(labels).__name__}', 'a file of points or polygons, or a raster',
+                          "Pass labels='truth.geojson'.")
+    points = _points(labels, attribute) if _is_vector(labels) else []
+    if not points: return _pixel_labels(m, labels, attribute, classes, step)
+    if classes: raise OptionError('classes', repr(classes), 'a raster, whose codes they name',
+                                  'Leave it out: points say their class by name.')
+    return _point_labels(m, labels, points)
+
+# %% ../nbs/68_mapping.ipynb #649dd5bb
 def score(m:Map, # or its path
           labels, # points or polygons (.geojson, .json, .gpkg), or a raster of codes
           attribute='class', # of points and polygons, that holds the class
@@ -429,8 +440,7 @@ def score(m:Map, # or its path
     m = m if isinstance(m, Map) else Map.open(m)
     check_whole('step', step, 1)
     check_whole('block', block, 1)
-    points = _points(labels, attribute) if _is_vector(labels) else []
-    rows,cols,names = _point_labels(m, labels, points) if points else _pixel_labels(m, labels, attribute, classes, step)
+    rows,cols,names = _labels_on(m, labels, attribute, classes, step)
     if not len(rows):
         raise PairError(labels, 'no label on the map', f'labels on {m.grid}', 'Check their place, and their CRS.')
     if odd := sorted(set(names) - set(m.classes)):
@@ -508,8 +518,9 @@ def compare(a, # `Map`, or its path
                          'Compare maps of the same classes.')
     tables = np.zeros((2, len(a.classes), len(a.classes)))
     tiles = _change_tiles(a, b, tables)
-    key = digest([a.note['key'], b.note['key'], 'change'])
-    if out is None or taken_by(as_path(out), key, overwrite, _beside_change(as_path(out))):
+    places = [[m.note['key'], list(m.grid.transform), m.grid.height, m.grid.width] for m in (a, b)]
+    key = digest([places, 'change'])
+    if out is None or taken_by(as_path(out), a.grid, key, overwrite, _beside_change(as_path(out))):
         for _ in tiles: pass
     else: _write_change(as_path(out), a, b, key, tiles)
     frames = [pd.DataFrame(t, a.classes, a.classes) for t in tables]

@@ -443,7 +443,7 @@ def _check_output(arch, out): # of two images and two classes
 @torch.no_grad()
 def reestimate_bn(m:nn.Module,
                   batches:Batches, # unlabelled images of the new domain
-                  rows=None, # indices to use; all without
+                  rows=None, # indices to use; without, those of samples that have something to see
                   batch=256) -> nn.Module:
     "Batch-norm statistics of another domain, as an average over its batches, in place"
     m.eval()
@@ -457,7 +457,7 @@ def reestimate_bn(m:nn.Module,
         b.reset_running_stats()
         b.momentum = None
         b.train()
-    rows = torch.arange(len(batches)) if rows is None else torch.as_tensor(rows)
+    rows = torch.tensor(batches.s.visible).nonzero()[:,0] if rows is None else torch.as_tensor(rows)
     with batches.comp.autocast():
         for r in rows.split(batch):
             if len(r) == min(batch, len(rows)): m(batches(r))

@@ -33,6 +33,21 @@ from .domains import EXTENSIONS, extend
 from .explain import _shapley, coalitions, probe
 
 # %% ../nbs/58_patches.ipynb #29a4f2bf
+_ABOUT = dict(order='s2', offset='s2', opt_units='s2', pols='s1', sar_units='s1') # option: the files that it is about
+
+def _check_words_of(scene):
+    if not isinstance(scene.name, (str, type(None))):
+        raise OptionError('name', repr(scene.name), 'a text', f'Pass name={str(scene.name)!r}.')
+    if scene.cloud_threshold is not None: check_real('cloud_threshold', scene.cloud_threshold)
+    if not isinstance(scene.more, (dict, type(None))):
+        raise OptionError('more', repr(scene.more), '{name: files} of further radar scenes',
+                          "Pass for instance more={'descending':file}.")
+    for k,files in _ABOUT.items():
+        said = getattr(scene, k)
+        if said is None or getattr(scene, files) is not None: continue
+        raise OptionError(k, repr(said), f'{files}=, which it is about', f'Pass {files}=, or leave it out.')
+
+# %% ../nbs/58_patches.ipynb #0e5be6b0
 @dataclass(frozen=True, eq=False)
 class Scene:
     "The files of one place and day, as `region` takes them"
@@ -56,6 +71,7 @@ class Scene:
         if self.s1 is self.s2 is self.height is None and not self.more:
             raise OptionError('scene', 'no image', 'a Sentinel-2 or a Sentinel-1 image', 'Pass s2=, s1= or both.')
         check_real('resolution', self.resolution, .1, 1e5)
+        _check_words_of(self)
 
 # %% ../nbs/58_patches.ipynb #cdddfa8a
 @dataclass(eq=False)
@@ -229,12 +245,11 @@ def _wanted(networks): # -> {modality: `Input`}, with the bands of all networks
 
 # %% ../nbs/58_patches.ipynb #2d0f9daa
 def _key_of_scene(scene, laid):
-    said = [[k, [b for _,b in s.files], s.units, s.input] for k,s in laid.sources.items()]
+    def read(s): return [[raster_digest(f), b] for f,b in s.files]
+    said = [[k, read(s), s.units, s.input] for k,s in laid.sources.items()]
     numbers = [getattr(laid.sources.get(OPT), k, 0) for k in ('offset','white')]
     how = [scene.resolution, scene.resampling, scene.cloud_threshold, repr(scene.cloud_scheme), repr(scene.nodata)]
-    files = list(dict.fromkeys(f for s in laid.sources.values() for f,_ in s.files))
-    if laid.clouds: files.append(laid.clouds.layer.path)
-    return [digest(said), numbers, how, [raster_digest(f) for f in files]]
+    return [digest(said), numbers, how, laid.clouds and raster_digest(laid.clouds.layer.path)]
 
 @patch
 def __key__(self:Job): return self.key

@@ -352,7 +352,9 @@ def _header(path): # place, fill and scales, wherever they are written; None for
     except _gdal_errors(): return None
 
 def raster_digest(path) -> str: # 32 hexadecimal digits
-    "Hash of a file's bytes, and of what is read with them where it is a raster: its header, and a mask beside it"
+    "Hash of a file's bytes, and of what is read with them: a raster's header and the mask beside it, a database's log"
     path = as_path(path)
     mask = Path(f'{path}.msk')
-    return digest([content_digest(path), _header(path), content_digest(mask) if mask.is_file() else None])
+    log = Path(f'{path}-wal') # of SQLite: what was written to a GeoPackage that somebody has open
+    own = [content_digest(path), _header(path), content_digest(mask) if mask.is_file() else None]
+    return digest(own + [content_digest(p) for p in (log,) if p.is_file()])

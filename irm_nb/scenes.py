@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['SENSORS', 'VISIBLE', 'NOTES', 'PER_SAMPLE', 'OPT', 'SAR', 'Unit', 'Sensor', 'sensor', 'optical_channels',
            'radar_channels', 'height_channels', 'Input', 'Modality', 'remember', 'Scenes', 'SceneSet', 'PairedScenes',
-           'rows_of', 'check_scenes', 'briefly', 'join', 'kept_report', 'arrays_of', 'set_meta']
+           'rows_of', 'visible_rows', 'check_scenes', 'check_ground', 'briefly', 'join', 'kept_report', 'arrays_of',
+           'set_meta']
 
 # %% ../nbs/04_scenes.ipynb #d2ad395c
 import json, math, unicodedata, weakref
@@ -400,8 +401,22 @@ def counts(self:Scenes) -> np.ndarray:
 
 @patch(as_prop=True)
 def cloudy(self:Scenes) -> np.ndarray:
-    "Which samples have a cloud, bool [N]"
-    return np.zeros(len(self), bool) if self.kind is None else self.kind > 0
+    "Which samples have a cloud, as far as is known: by kind, else by cover, bool [N]"
+    known = next((v for v in (self.kind, self.cover) if v is not None), np.zeros(len(self)))
+    return known > 0
+
+@patch
+def by_cloud(self:Scenes) -> dict: # 'cloudy' and 'clear' -> bool [N]
+    "Its parts under cloud and without; none where nobody knows"
+    if self.kind is None and self.cover is None: return {}
+    return dict(cloudy=self.cloudy, clear=~self.cloudy)
+
+# %% ../nbs/04_scenes.ipynb #94a766ef
+@patch(as_prop=True)
+def visible(self:Scenes) -> np.ndarray:
+    "Which samples have any of its modalities, bool [N]"
+    there = [np.ones(len(self), bool) if m.present is None else m.present for m in self.modalities.values()]
+    return np.any(there, axis=0)
 
 @patch(as_prop=True)
 def clear(self:Scenes):
@@ -460,7 +475,7 @@ def _cleared(modalities, v):
 
 # %% ../nbs/04_scenes.ipynb #c8db0e6d
 _TAKEN = {'modalities','labels','classes','ids','alpha','kind','cover','groups','crs','transform','clear','size',
-          'names','inputs','counts','cloudy','fingerprint','all','source', *NOTES}
+          'names','inputs','counts','cloudy','by_cloud','visible','fingerprint','all','source', *NOTES}
 
 def _reasons(skipped):
     if not (skipped is None or isinstance(skipped, dict)):
@@ -577,6 +592,15 @@ def rows_of(idx, n) -> np.ndarray: # [M], whole numbers
         raise OptionError('idx', f'indices from {a.min()} to {a.max()}', f'0 to {n-1}', 'Make them from this very set.')
     return a.astype(int)
 
+def visible_rows(s:Scenes, rows):
+    "Those of some rows whose samples have something to see"
+    if s.visible.all(): return rows
+    rows = np.asarray(rows)
+    found = rows[s.visible[rows]]
+    if len(found): return found
+    raise BudgetError('samples', f'{len(rows)} without {" and without ".join(s.names)}', 'some that have it',
+                      'Label samples that have it, or choose another row.')
+
 # %% ../nbs/04_scenes.ipynb #fe14ba2d
 def _ours(a):
     "The array, which nobody else holds, read-only"
@@ -667,19 +691,33 @@ def veil(self:Modality) -> tuple: # (through, added): float32 [C,256], by opacit
     return 1 - a,a*np.float32(white)
 
 # %% ../nbs/04_scenes.ipynb #b02dfbb9
+def check_ground(s:Scenes):
+    "`PairError` where clouds would be laid over real ones"
+    real = _real_clouds(s)
+    if not real.any(): return
+    raise PairError('with_clouds', f'real clouds over {real.sum()} of {len(s)} samples, and no clear images',
+                    'pairs without cloud, or with `clear`',
+                    "Keep the real clouds and leave the spec out, or lay clouds on clouds with over='add'.")
+
+def _among(spec, ids, all_ids): # -> `CloudTable` of the ids
+    if all_ids is None: return clouds.assign(spec, ids)
+    at = {str(k):i for i,k in enumerate(all_ids)}
+    lost = [i for i in ids if str(i) not in at]
+    if lost:
+        raise PairError('among', f'{len(lost)} samples that are not there, such as {lost[0]!r}',
+                        'the ids of the set that they are part of', 'Pass ids=whole.ids.')
+    return clouds.assign(spec, all_ids)[[at[str(i)] for i in ids]]
+
 @patch
 def with_clouds(self:Scenes, spec, # a `clouds.CloudSpec`
-                over='error' # real clouds over unknown ground: 'error', or 'add' lays the new clouds on top of them
+                over='error', # real clouds over unknown ground: 'error', or 'add' lays the new clouds on top of them
+                among=None # ids of the set that these are part of, which decides who is cloudy; None: they are all
                ) -> Scenes:
     "The same scenes under clouds; the clear images stay at hand"
-    real = _real_clouds(self)
-    if check_option('over', over, ('error','add')) == 'error' and real.any():
-        raise PairError('with_clouds', f'real clouds over {real.sum()} of {len(self)} samples, and no clear images',
-                        'pairs without cloud, or with `clear`',
-                        "Keep the real clouds and leave the spec out, or lay clouds on clouds with over='add'.")
-    table = clouds.assign(spec, self.ids)
+    if check_option('over', over, ('error','add')) == 'error': check_ground(self)
+    table = _among(spec, self.ids, among)
     alpha = _ours(clouds.cloud_opacity(spec, self.ids, self.size, table))
-    known = not real.any()
+    known = not _real_clouds(self).any()
     modalities = {k:_composed(m, alpha, spec, known) for k,m in self.modalities.items()}
     sky = dict(alpha=alpha, kind=table.kind, cover=clouds.cover(alpha)) if known else _added(self, alpha, table.kind)
     return replace(self, modalities=modalities, **sky)

@@ -9,8 +9,10 @@ __all__ = ['stac_scene', 'scene_of', 'outline', 'item_of']
 import json
 from dataclasses import fields
 from pathlib import Path
+from urllib.parse import unquote
 
 from .core import *
+from .bands import _finest
 from .grids import Grid
 from .patches import Scene
 
@@ -30,8 +32,15 @@ def _band_of(name): # -> (field of a scene, band), None where it is none
     if short.upper() in _OPTICAL.values(): return 's2',short.upper()
     return (_WHOLE[short],None) if short in _WHOLE else None
 
+def _bands_said(asset, *fields): # dictionaries that an asset has of its bands
+    found = next((v for f in fields if (v := asset.extra_fields.get(f))), ())
+    if isinstance(found, list) and all(isinstance(b, dict) for b in found): return found
+    if not found: return []
+    raise OptionError(f'asset {asset.href}', f'{fields[0]} = {str(found)[:60]}', 'a list of objects, one a band',
+                      'Correct the item, or pass the files: dict(s2=…, s1=…).')
+
 def _names_of(key, asset): # everything an asset is called
-    bands = asset.extra_fields.get('bands') or asset.extra_fields.get('eo:bands') or ()
+    bands = _bands_said(asset, 'bands', 'eo:bands')
     own = [b.get(n) for b in bands for n in ('name','common_name','eo:common_name')] if len(bands) == 1 else []
     return [key, *filter(None, own)]
 
@@ -51,8 +60,11 @@ def _opened(item): # dictionary or path -> (pystac's item, folder that its links
     folder = Path.cwd() if isinstance(item, dict) else as_path(item).resolve().parent
     try:
         said = item if isinstance(item, dict) else json.loads(as_path(item).read_text(encoding='utf-8'))
+        if isinstance(said, dict) and said.get('type') in ('FeatureCollection','Collection','Catalog'):
+            raise OptionError('scene', f'a STAC {said["type"]}', 'items', 'Pass its items, one of each date and tile.')
         return pystac.Item.from_dict(said),folder
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, pystac.STACError) as e:
+    except IrmError: raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pystac.STACError, pystac.STACTypeError) as e:
         where = 'scene' if isinstance(item, dict) else item
         raise UnreadableFile(where, f'{type(e).__name__}: {e}', 'a STAC item',
                              'Export it again from its catalogue.') from e
@@ -62,22 +74,52 @@ def _local(href, folder, where):
     if '://' in path or path.startswith('/vsi'):
         raise OptionError(where, f'a link to {path.split("?")[0]}', 'files on this machine',
                           "Download the assets, for instance with pystac or the archive's own tools, and link to them.")
-    return Path(path) if Path(path).is_absolute() else folder/path
+    name = folder/path # which is itself where it is absolute
+    return name if name.exists() else folder/unquote(path)
 
 # %% ../nbs/59_stac.ipynb #fd3e4797
+def _assets_of(item): # -> {field of a scene: {band, or None for a whole image: [(key, asset)]}}
+    out = {}
+    for key,asset in item.assets.items():
+        known = [b for b in map(_band_of, _names_of(key, asset)) if b]
+        if known: out.setdefault(known[0][0], {}).setdefault(known[0][1], []).append((key, asset))
+    bands = set(out.get('s2', ()))
+    if {'B02','B03','B04'} <= bands: out['s2'].pop(None, None) # bands are more than a picture of them
+    return out
+
+def _offset_of(item, assets): # number that is to be added to stored reflectance; None where nothing is said
+    if item.properties.get('earthsearch:boa_offset_applied'): return None
+    said = set()
+    for key,asset in assets:
+        for b in _bands_said(asset, 'raster:bands', 'bands'):
+            scale,offset = (b.get(k, b.get(f'raster:{k}')) for k in ('scale','offset'))
+            if scale and offset is not None: said.add(round(offset/scale))
+    if len(said) < 2: return next(iter(said), None)
+    raise UnitsError(item.id, f'offsets {", ".join(map(str, sorted(said)))}', 'one offset for all bands',
+                     'Pass the files and offset=: dict(s2=…, offset=…).')
+
+def _fields_of(item, folder): # of a `Scene`
+    out = {}
+    for where,bands in _assets_of(item).items():
+        files = {b:[_local(a.href, folder, f'{item.id}, asset {k}') for k,a in some] for b,some in bands.items()}
+        files = {b:_finest(f'{where} {b or ""}'.strip(), some) for b,some in files.items()}
+        out[where] = files.get(None) or files
+        offset = _offset_of(item, [a for some in bands.values() for a in some]) if where == 's2' else None
+        if offset: out['offset'] = offset
+    return out
+
+# %% ../nbs/59_stac.ipynb #e8080dad
 def stac_scene(items # one or several: dictionaries, or paths of JSON files
               ) -> tuple: # (Scene, properties of the first item)
     "The files that STAC items name, as a scene"
-    found = {}
     opened = [_opened(i) for i in items]
+    found = {}
     for item,folder in opened:
-        for key,asset in item.assets.items():
-            bands = [b for b in map(_band_of, _names_of(key, asset)) if b]
-            if not bands: continue
-            where,band = bands[0]
-            file = _local(asset.href, folder, f'{item.id}, asset {key}')
-            if band is None: found[where] = file
-            elif isinstance(found.setdefault(where, {}), dict): found[where].setdefault(band, file)
+        own = _fields_of(item, folder)
+        if twice := set(own) & set(found):
+            raise OptionError('scene', f'{" and ".join(sorted(twice))} in {item.id} and in another item',
+                              'one item of each kind', 'Make a map of each date; mapping.compare tells what changed.')
+        found |= own
     if not {'s1','s2'} & set(found):
         keys = ', '.join(k for item,_ in opened for k in item.assets)
         raise OptionError('scene', f'assets {keys or "none"}', 'bands of Sentinel-2 or polarisations of Sentinel-1',
@@ -99,12 +141,21 @@ def scene_of(scene # `Scene`, a dictionary of its fields, or STAC items: diction
 
 # %% ../nbs/59_stac.ipynb #beb33817
 def outline(grid:Grid) -> dict: # GeoJSON
-    "The ground of a grid, in degrees"
-    from rasterio.warp import transform
-    corners = [(0,0), (grid.width,0), (grid.width,grid.height), (0,grid.height), (0,0)]
-    lon,lat = transform(grid.crs, 'EPSG:4326', *zip(*(grid.transform*c for c in corners)))[:2]
-    return dict(type='Polygon', coordinates=[[[round(x, 7), round(y, 7)] for x,y in zip(lon, lat)][::-1]])
+    "The ground of a grid, in degrees; two polygons where it lies across 180°"
+    from rasterio.warp import transform_geom
+    corners = [(0,0), (0,grid.height), (grid.width,grid.height), (grid.width,0), (0,0)]
+    ring = [list(grid.transform*c) for c in corners]
+    ground = dict(type='Polygon', coordinates=[ring])
+    return transform_geom(grid.crs, 'EPSG:4326', ground, antimeridian_cutting=True, precision=7)
 
+def _box_of(ground): # west, south, east, north; west > east across 180°
+    polygons = [ground['coordinates']] if ground['type'] == 'Polygon' else ground['coordinates']
+    parts = [list(zip(*p[0])) for p in polygons]
+    west = max(min(lon) for lon,_ in parts)
+    east = min(max(lon) for lon,_ in parts)
+    return [west, min(min(lat) for _,lat in parts), east, max(max(lat) for _,lat in parts)]
+
+# %% ../nbs/59_stac.ipynb #7c543a4f
 def item_of(grid:Grid, name, # of the map's file
             properties, # of the item that it was made of, its id among them
             note # what the map says of itself
@@ -112,15 +163,14 @@ def item_of(grid:Grid, name, # of the map's file
     "A STAC item for a map"
     from datetime import datetime, timezone
     pystac = _pystac()
-    ring = outline(grid)['coordinates'][0]
-    box = [min(x for x,_ in ring), min(y for _,y in ring), max(x for x,_ in ring), max(y for _,y in ring)]
+    ground = outline(grid)
     when = properties.get('datetime') or properties.get('start_datetime') or '1970-01-01T00:00:00Z'
     day = datetime.fromisoformat(when.replace('Z', '+00:00')).astimezone(timezone.utc)
     own = {'proj:code':grid.crs.to_string(), 'proj:shape':[grid.height, grid.width],
            'proj:transform':list(grid.transform)[:6], 'irm_nb:classes':list(note['classes']),
            'irm_nb:made_of':properties.get('id')}
     stem = Path(name).stem
-    made = pystac.Item(f'{stem}-{properties.get("id", "scene")}', outline(grid), box, day, own)
+    made = pystac.Item(f'{stem}-{properties.get("id", "scene")}', ground, _box_of(ground), day, own)
     cog = 'image/tiff; application=geotiff; profile=cloud-optimized'
     for key,href,kind,roles in (('map', name, cog, ['data']), ('style', f'{stem}.qml', 'application/xml', ['metadata']),
                                 ('areas', f'{stem}.csv', 'text/csv', ['metadata'])):

@@ -505,13 +505,17 @@ def kept_about(file) -> dict: # seconds, created, versions, `of`; empty where it
 # %% ../nbs/01_store.ipynb #99c044b3
 _SAID = 'created','seconds','of' # what a kept result says of itself, in an entry
 
+def _while_there(f, *args):
+    "Whatever it says of a file; None where another process has removed it meanwhile"
+    with suppress(FileNotFoundError): return f(*args)
+
 def _entry(file, name, key):
-    s = file.stat()
+    s = file.lstat()
     known = dict(created=s.st_mtime) | kept_about(file)
     return Entry(name, key, file, s.st_size, used=s.st_mtime, **{k:known[k] for k in _SAID if k in known})
 
 def _unfinished(folder):
-    stats = [f.stat() for f in folder.rglob('*') if f.is_file()]
+    stats = list(filter(None, (_while_there(f.lstat) for f in folder.rglob('*') if f.is_file())))
     t = [s.st_mtime for s in stats] or [folder.stat().st_mtime]
     try: about = dict(json.loads((folder/'stage.json').read_text(encoding='utf-8')))
     except (OSError, ValueError, TypeError): about = {}
@@ -523,9 +527,10 @@ def _unfinished(folder):
 def entries(self:Store) -> list: # of `Entry`, the last used first
     "Everything that is kept here"
     found = [(f, _KEPT.fullmatch(f.name)) for f in self.path.glob('*.safetensors')]
-    kept = [_entry(f, m[1], m[2]) for f,m in found if m and not f.name.startswith('.')]
+    kept = [_while_there(_entry, f, m[1], m[2]) for f,m in found if m and not f.name.startswith('.')]
     folders = [d for d in (self.path/'work').glob('*') if d.is_dir() and re.fullmatch('[0-9a-f]{32}', d.name)]
-    return sorted(kept + [*map(_unfinished, folders)], key=lambda e: -e.used)
+    unfinished = [_while_there(_unfinished, d) for d in folders]
+    return sorted(filter(None, kept + unfinished), key=lambda e: -e.used)
 
 @patch(as_prop=True)
 def size(self:Store) -> int:
@@ -546,7 +551,7 @@ def _remove_one(self:Store, e): # bytes freed
     lock = self.path/'work'/f'{e.key}.lock'
     with locked(lock, wait=False) as free:
         if not free: return 0
-        if e.file.is_dir(): shutil.rmtree(e.file)
+        if e.file.is_dir() and not e.file.is_symlink(): shutil.rmtree(e.file)
         else: e.file.unlink(missing_ok=True)
         lock.unlink(missing_ok=True)
         return e.bytes

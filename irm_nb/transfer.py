@@ -62,7 +62,7 @@ class Config:
     target_arch: str = 'googlenet' # of f_T, of students in its place, and of the encoders of branches
     source_weights: str = None # file of local weights for f_pre, instead of training it
     auxiliary_weights: str = None # file that the auxiliaries begin with
-    target_weights: str = None # file that f_T begins with
+    target_weights: str = None # file that f_T begins with; rows that begin elsewhere (TLF, pair encoders) take none
     adapt_mode: str = 'full' # f_S: 'full', or 'head' (the paper's Finetune)
     tau: float = 0.7 # F1's filter
     balanced: bool = False # F1's filter by predicted class
@@ -378,7 +378,7 @@ def adapt_on(seen:Scenes, # a task's training scenes, as they are to be shown
     "f_pre adapted to the target's classes on L"
     check_option('mode', mode, ('full','top','head'))
     body = replace(cfg.adapt, lr=cfg.head.lr) if mode == 'head' else cfg.adapt
-    return store(adapt_network, f_pre, seen, task.labelled, mode, cfg.head, body, task.seed, comp)
+    return store(adapt_network, f_pre, seen, visible_rows(seen, task.labelled), mode, cfg.head, body, task.seed, comp)
 
 def adapt(f_pre:Predictor, task:Task, cfg:Config, store:Store, comp:Compute,
           name=None, # of a modality; None takes what the source has
@@ -546,7 +546,7 @@ def evaluate(p:Predictor, s:Scenes, # labelled
     check_scenes('scenes', s)
     if not (s.labels >= 0).any():
         raise LabelError('scenes', 'no label', 'labelled samples', 'Pass the test side of a task.')
-    parts = {k:m for k,m in dict(cloudy=s.cloudy, clear=~s.cloudy).items() if m.any()}
+    parts = {k:m for k,m in s.by_cloud().items() if m.any()}
     return scores_by(s.labels, p.predict(s, comp, missing), len(s.classes), **parts)
 
 def tidy(predictors:dict, # row's name -> `Predictor`

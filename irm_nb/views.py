@@ -104,16 +104,23 @@ def over(self:Sky, x, alpha): # [B,C,H,W], uint8 [B,H,W]
 def leave_out(x, # [B,C,H,W], normalised
               slices:dict, # of `channel_slices`
               share:float, # of the samples that are shown without one of their modalities
-              g:torch.Generator) -> torch.Tensor:
-    "Now and then a sample without one of its modalities; a set of one modality stays as it is"
+              g:torch.Generator,
+              there=None # which of them a sample has, bool [B,M]; None: all
+             ) -> torch.Tensor:
+    "Now and then a sample without one of its modalities; one that has a single one keeps it"
     if len(slices) < 2: return x
     lost = torch.randint(len(slices), (len(x),), generator=g)
     lost[torch.rand(len(x), generator=g) >= share] = -1
+    if there is not None: lost[there.sum(1) < 2] = -1
     out = x.clone(memory_format=torch.channels_last)
     for k,at in enumerate(slices.values()): out[(lost == k).to(x.device),at] = 0
     return out
 
 # %% ../nbs/09_views.ipynb #0ea8d012
+def _present(s): # bool [N,M], or None where every sample has all
+    there = [np.ones(len(s), bool) if m.present is None else m.present for m in s.modalities.values()]
+    return None if np.all(there) else torch.tensor(np.stack(there, 1))
+
 class Views:
     "Batches as a training shows them"
     def __init__(self, batches:Batches,
@@ -131,9 +138,12 @@ class Views:
                               '0 for a row that batches its images itself', 'Leave these choices out for this row.')
         self.sky = Sky(batches, drawn_clouds, overcast=overcast) if drawn_clouds or overcast else None
         self.slices = channel_slices(batches.s.inputs) if left_out else None
+        self.there = _present(batches.s) if left_out else None
     def __call__(self, rows, # [B], of the set
                  g:torch.Generator) -> torch.Tensor: # [B,C,H,W], normalised
         x = self.batches(rows)
         if self.sky: x = self.sky(x, rows, g)
         if self.flips: x = augment(x, g)
-        return leave_out(x, self.slices, self.left_out, g) if self.left_out else x
+        if not self.left_out: return x
+        there = None if self.there is None else self.there[torch.as_tensor(rows).cpu()]
+        return leave_out(x, self.slices, self.left_out, g, there)

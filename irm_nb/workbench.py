@@ -34,13 +34,7 @@ def without_clouds(s:Scenes) -> Scenes:
 
 def under_clouds(pairs:Scenes, i:int, spec:clouds.CloudSpec) -> Scenes: # the one sample
     "One sample as `pairs.with_clouds(spec)` would show it"
-    table = clouds.assign(spec, pairs.ids)[[i]]
-    one = without_clouds(pairs.subset([i]))
-    alpha = clouds.cloud_opacity(spec, one.ids, pairs.size, table, workers=1)
-    hidden = {k:m for k,m in one.modalities.items() if m.clouded}
-    cloudy = {k:clouds.compose(m.values, alpha, shadow=spec.shadow, workers=1) for k,m in hidden.items()}
-    composed = one.modalities | {k:replace(m, values=cloudy[k], clear=m.values) for k,m in hidden.items()}
-    return replace(one, modalities=composed, alpha=alpha, kind=table.kind, cover=clouds.cover(alpha))
+    return pairs.subset([i]).with_clouds(spec, among=pairs.ids)
 
 # %% ../nbs/65_workbench.ipynb #1477edd1
 def ask(probes, one) -> dict: # name -> probabilities [K]

@@ -9,7 +9,7 @@ __all__ = ['without_irm', 'control', 'sample_level', 'normalised', 'with_labels'
            'OGMGE', 'ogm_ge', 'GDL', 'gradient_decoupled', 'oracle']
 
 # %% ../../nbs/23_fusion.ipynb #7309f621
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -44,7 +44,8 @@ def supervised(task:Task, cfg:Config, store:Store, comp:Compute,
     loss = HardLabels(task.train.labels)
     arch = Architecture(cfg.target_arch)
     weights = read_weights(cfg.target_weights)
-    return store(train_network, 'SL', arch, seen, task.labelled, loss, how, (task.seed, 'SL'), comp, weights=weights)
+    rows = visible_rows(seen, task.labelled)
+    return store(train_network, 'SL', arch, seen, rows, loss, how, (task.seed, 'SL'), comp, weights=weights)
 
 method('SL', source='supervised', in_paper=True)(supervised)
 
@@ -66,7 +67,8 @@ def late_fusion_start(f_pre:Predictor, batches:Batches, n_classes:int, seed) -> 
     s = batches.s
     m = new_model(branches_of(f_pre.arch, s), n_classes, n_channels(s), seed, 'TLF')
     known = channel_names(f_pre.inputs)
-    other = {k:i.channel_names for k,i in s.inputs.items() if i.n_channels != len(known)}
+    def otherwise(names): return len(names) != len(known) or names != known and set(names) == set(known)
+    other = {k:i.channel_names for k,i in s.inputs.items() if otherwise(i.channel_names)}
     m = m.begin_from(f_pre.state, other, known)
     return reestimate_bn(m.to(batches.comp.device), batches)
 
@@ -125,36 +127,47 @@ class LiveTeachers:
     regulation: Regulation
     options: dict # of the regulation
     labels: np.ndarray # [N], -1 off L
+    present: dict = field(default_factory=dict) # teacher -> bool [N], where it lacks something to look at
+    cover: object = None # [N], where the regulation needs it
     def on(self, device): return Asked(self, device)
 
+# %% ../../nbs/23_fusion.ipynb #8c8d57b6
 class Asked:
     "`LiveTeachers` on a device: a function of (logits, `Batch`)"
     def __init__(self, of:LiveTeachers, device):
         self.of = of
         self.teachers = {t:p.model().to(device).requires_grad_(False) for t,p in of.teachers.items()}
         self.labels = torch.tensor(of.labels, device=device)
+        self.present = {t:torch.tensor(p, device=device) for t,p in of.present.items()}
+        self.cover = None if of.cover is None else torch.tensor(of.cover, device=device)
     def seen(self, t, x): return x[:,self.of.channels[t]].contiguous(memory_format=torch.channels_last)
     @torch.no_grad()
     def said(self, x): # teacher -> logits [B,K]
         return {t:m(self.seen(t, x)).float() for t,m in self.teachers.items()}
     def __call__(self, logits, batch):
         with batch.comp.autocast(): said = self.said(batch.x)
-        labels = self.labels[batch.rows]
+        rows = batch.rows.to(logits.device)
+        labels = self.labels[rows]
         y = {t:soft_labels(z) for t,z in said.items()}
         teach(y, labels)
-        return regulate(logits, Opinions(said, labels, batch.progress), y, self.of.regulation, self.of.options)
+        cover = None if self.cover is None else self.cover[rows]
+        there = {t:p[rows] for t,p in self.present.items()}
+        seen = Opinions(said, labels, batch.progress, cover, there)
+        return regulate(logits, seen, y, self.of.regulation, self.of.options)
 
 # %% ../../nbs/23_fusion.ipynb #47470eff
 @method('live teachers')
 def live_teachers(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
     "The teachers judge the view that f_T is shown, not the image as it stands"
+    check_regulation(task, cfg)
     asked = teachers(task, cfg, store, comp)
-    watched = monitored(opinions_of(asked, task.train, store, comp), task, cfg)
+    said = opinions_of(asked, task.train, store, comp)
     channels = {t:own_channels(p, task.train) for t,p in asked.items()}
-    how = REGULATIONS[cfg.regulation]
-    loss = LiveTeachers(asked, channels, how, dict(cfg.regulation_options), task.train.labels)
+    kept = regulated(said, task, cfg)
+    loss = LiveTeachers(asked, channels, kept.regulation, kept.options, task.train.labels, kept.present, kept.cover)
+    weights = read_weights(cfg.target_weights)
     return store(train_network, 'F2-live', Architecture(cfg.target_arch), task.train, target_rows(task, cfg), loss,
-                 cfg.target, (task.seed, 'F2'), comp, **watched)
+                 cfg.target, (task.seed, 'F2'), comp, weights=weights, **monitored(said, task, cfg))
 
 # %% ../../nbs/23_fusion.ipynb #5b17cc78
 def _branched(task, cfg):
@@ -170,9 +183,10 @@ def branched(kind:type, task:Task, cfg:Config, store:Store, comp:Compute, **opti
     "f_T with branches, taught by eq. (3) and a step of its own"
     plain = _branched(task, cfg)
     said = opinions_of(teachers(task, cfg, store, comp), task.train, store, comp)
+    weights = read_weights(cfg.target_weights)
     return store(train_network, f'F2-{kind.__name__}', Architecture(plain.target_arch), task.train,
-                 target_rows(task, cfg), regulated(said, task, plain), cfg.target, (task.seed, 'F2'), comp, kind=kind,
-                 options=options, **monitored(said, task, cfg))
+                 target_rows(task, cfg), regulated(said, task, plain), cfg.target, (task.seed, 'F2'), comp,
+                 weights=weights, kind=kind, options=options, **monitored(said, task, cfg))
 
 # %% ../../nbs/23_fusion.ipynb #8ffe9a5e
 def own_logits(m:Branches, features:dict # modality -> [B,F]
@@ -254,4 +268,6 @@ def oracle(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
     told = replace(task.train, labels=task.reveal())
     arch = Architecture(cfg.target_arch)
     loss = HardLabels(told.labels)
-    return store(train_network, 'Oracle', arch, told, range(len(told)), loss, cfg.target, (task.seed, 'F2'), comp)
+    weights = read_weights(cfg.target_weights)
+    rows = range(len(told))
+    return store(train_network, 'Oracle', arch, told, rows, loss, cfg.target, (task.seed, 'F2'), comp, weights=weights)

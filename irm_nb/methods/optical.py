@@ -159,7 +159,8 @@ def target_pairs(task:Task, n:int=20) -> Scenes: # at most n
         raise PairError('clear', 'None', 'the clear image of at least some labelled pairs: SPL learns from them',
                         'Compose the clouds with with_clouds, pass clear= where cloud-free images of the same places '
                         'exist, or leave SPL out.')
-    L = task.labelled[(t.opt[task.labelled] != t.clear[task.labelled]).any((1,2,3))]
+    L = visible_rows(t, task.labelled)
+    L = L[(t.opt[L] != t.clear[L]).any((1,2,3))]
     return t.subset(L[np.argsort(hash_ids([t.ids[i] for i in L], 'SPL pairs'), kind='stable')][:n])
 
 def cloudy_and_clear(z:torch.Tensor): # clear and cloudy images of the pairs, [N,6,H,W] in [-1,1]
@@ -185,6 +186,7 @@ def learn_on_target(pairs:Scenes, start:dict, # weights of net and critic
 
 def restorer(task:Task, cfg:Config, store:Store, comp:Compute, n=20) -> ImageTranslator:
     "SPL's cloud removal network for a task"
+    check_colours('SPL', task.source)
     start,_ = source_restorer(task.source, task.train.opt.dtype, cfg, store, comp)
     how = ImageConfig(visits=max(cfg.visits//10, 20), lr=1e-4)
     return store(learn_on_target, target_pairs(task, n), start, how, cfg.width, cfg.blocks, comp)
@@ -238,7 +240,9 @@ def softened(task:Task, cfg:Config, store:Store, comp:Compute, T=4.0) -> Predict
     loss = Softened(cached_logits(source_teacher(task, cfg, store, comp), seen, store, comp), seen.labels, T)
     arch = Architecture(cfg.target_arch)
     purpose = (task.seed, 'KD-S')
-    return store(train_network, 'KD-S', arch, seen, range(len(seen)), loss, cfg.target, purpose, comp)
+    rows = visible_rows(seen, range(len(seen)))
+    weights = read_weights(cfg.target_weights)
+    return store(train_network, 'KD-S', arch, seen, rows, loss, cfg.target, purpose, comp, weights=weights)
 
 # %% ../../nbs/21_optical.ipynb #4ca2dcaf
 @method('f_S', [OPT], 'first teacher')

@@ -168,7 +168,6 @@ def train_encoders(arch:Architecture, # of `Branches`
     history = fit(step(m), rounds(batches, rows, cfg), (seed, 'pairs'), work, desc=f'pairs, {loss}')
     return trained(m, arch.name, train, stats, history)
 
-
 # %% ../../nbs/24_pairs.ipynb #4f23bcb2
 def encoders_on(seen:Scenes, # pairs without labels
                 arch:str, # of each encoder
@@ -200,7 +199,8 @@ def tune(start:Predictor, # encoders; None begins from scratch
     arch = Architecture(branches_of(cfg.target_arch, train))
     how = replace(on_labels(task, cfg), drawn_clouds=DRAWN)
     loss = HardLabels(train.labels)
-    return store(train_network, 'tuned', arch, train, task.labelled, loss, how, (task.seed, 'tuned'), comp, start=start)
+    rows = visible_rows(train, task.labelled)
+    return store(train_network, 'tuned', arch, train, rows, loss, how, (task.seed, 'tuned'), comp, start=start)
 
 @method('Pair encoders', source='van den Oord et al. 2018')
 def pair_encoders(task, cfg, store, comp):

@@ -66,14 +66,18 @@ class Pooled(nn.Module):
         if hidden: self.see = cover_net(hidden[1] - hidden[0])
         self.register_buffer('powers', torch.ones(len(parts), KNOTS))
     def cover(self, x): # [B,C,H,W] -> [B]
-        if not self.hidden: return torch.zeros(len(x), device=x.device)
+        if not self.hidden: return x.new_zeros(x.shape[:1])
         return (self.see(x[:,slice(*self.hidden)]) > 0).float().mean((1,2,3))
-    def forward(self, x):
+    def power(self, x, seen): # [B,C,H,W], of each member [B,c,H,W] -> [B,M]; 0 for who sees nothing of a sample
         knots = torch.linspace(0, 1, KNOTS, device=x.device)
         near = F.relu(1 - (self.cover(x)[:,None] - knots).abs()*(KNOTS - 1))
-        a = near@self.powers.T
-        said = torch.stack([m(x[:,slice(*at)]).float().log_softmax(1) for m,at in zip(self.parts, self.at)], 1)
-        return (a[:,:,None]*said).sum(1)
+        sees = torch.stack([v.flatten(1).abs().amax(1) > 0 for v in seen], 1).float()
+        a = (near@self.powers.T)*sees
+        return torch.where(a.sum(1, keepdim=True) > 0, a, sees) # where nobody is left, whoever sees something
+    def forward(self, x):
+        seen = [x[:,slice(*at)] for at in self.at]
+        said = torch.stack([m(v).float().log_softmax(1) for m,v in zip(self.parts, seen)], 1)
+        return (self.power(x, seen)[:,:,None]*said).sum(1)
 
 # %% ../../nbs/26_reliable.ipynb #dc602c92
 def _range(text): return tuple(map(int, text.split('-')))
@@ -91,6 +95,11 @@ BACKBONES['pooled'] = _pooled
 
 # %% ../../nbs/26_reliable.ipynb #6fa1fdab
 def _place(p, s): # channels of a member among those of a set: (first, one past the last)
+    for k,i in p.inputs.items():
+        if i.channel_names != s.inputs[k].channel_names:
+            raise PairError('pool', f'a member that sees {", ".join(i.channel_names)} of {k}',
+                            f'all of {", ".join(s.inputs[k].channel_names)}',
+                            'Give source and target the same bands, or leave pools out.')
     at = [channel_slices(s.inputs)[k] for k in p.inputs]
     if [a.stop for a in at[:-1]] != [a.start for a in at[1:]]:
         raise PairError('pool', f'a member that sees {", ".join(p.names)}', f'neighbours among {", ".join(s.names)}',
@@ -103,6 +112,7 @@ def _alike(p, stats, at, name):
             raise WeightsError(name, 'a member with statistics of its own', 'those of the training side',
                                'Pool networks that were normalised alike: leave layouts of weights out.')
 
+# %% ../../nbs/26_reliable.ipynb #731ff898
 def pooled(members:dict, # name -> `Predictor`
            see:CoverEstimator, # None where no modality is hidden by clouds
            powers, # [M,KNOTS]
@@ -159,7 +169,7 @@ LEFT_OUT = 1/8 # share of the samples that the student sees without one modality
 def opinion(members:dict, # name -> `Predictor`
             s:Scenes, store:Store, comp:Compute) -> torch.Tensor: # log q [N,K]
     "The product of what members say; one that sees a modality which a sample lacks is silent there"
-    said = {k:z*has(s, members[k].names)[:,None] for k,z in opinions_of(members, s, store, comp).items()}
+    said = heard_of(members, s, store, comp)
     return product_of_experts(said)(said, torch.zeros(len(s)))
 
 def student(task:Task, cfg:Config, store:Store, comp:Compute,
@@ -204,7 +214,8 @@ def guarded(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
     def all_who_answer(t, store, comp): return who_may_answer(t, cfg, store, comp)
     see = seen_cover(task, store, comp)
     said,labels,cover = cross_fitted(task, all_who_answer, see, store, comp)
-    rates = {k:reliability((z.argmax(1) == labels).numpy(), cover.numpy()) for k,z in said.items()}
+    heard = {k:z.any(1) for k,z in said.items()}
+    rates = {k:reliability((z.argmax(1) == labels)[heard[k]].numpy(), cover[heard[k]].numpy()) for k,z in said.items()}
     return pooled(all_who_answer(task, store, comp), see, guard_powers(rates), task.train)
 
 # %% ../../nbs/26_reliable.ipynb #b122dd96
@@ -227,7 +238,8 @@ def calibrate(p:Predictor, row:str, # name of the row that it came from
               task:Task, cfg:Config, store:Store, comp:Compute, folds=5, skies=8) -> Predictor:
     "A row's predictor with the temperature of its cross-fitted answers: the row is trained `folds` times more"
     def again(t, store, comp): return {row:METHODS[row](t, cfg, store, comp)}
-    said,labels,_ = cross_fitted(task, again, seen_cover(task, store, comp), store, comp, folds, skies)
+    see = seen_cover(task, store, comp)
+    said,labels,_ = cross_fitted(task, again, see, store, comp, folds, skies, opinions_of)
     return p.calibrated(fit_temperature(said[row], labels))
 
 # %% ../../nbs/26_reliable.ipynb #4e8ebc47
@@ -261,8 +273,8 @@ def under_overcast(task:Task, cfg:Config, store:Store, comp:Compute) -> Predicto
 def by_dawid_skene(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
     "CloudWise taught by what Dawid and Skene make of the three voices"
     members = voices(task, cfg, store, comp)
-    said = opinions_of(members, task.train, store, comp)
-    votes = torch.stack([z.argmax(1) for z in said.values()], 1)
+    said = heard_of(members, task.train, store, comp)
+    votes = torch.stack([torch.where(z.any(1), z.argmax(1), -1) for z in said.values()], 1)
     q = dawid_skene(votes, torch.tensor(task.train.labels), len(task.classes))
     return student(task, cfg, store, comp, q.clamp_min(1e-6).log().float(), members[PAIRS])
 
@@ -274,18 +286,23 @@ def rates_on_labels(task:Task, auxiliaries:dict, # modality -> `Predictor`
     asked = under_skies(replace(task.train, labels=task.reveal()).subset(task.labelled), skies)
     cover = covers(see, asked, store, comp).numpy()
     said = opinions_of(auxiliaries, asked, store, comp)
-    return {m:reliability(z.argmax(1).numpy() == asked.labels, cover) for m,z in said.items()}
+    there = {m:has(asked, p.names).numpy() for m,p in auxiliaries.items()}
+    right = {m:z.argmax(1).numpy() == asked.labels for m,z in said.items()}
+    return {m:reliability(r[there[m]], cover[there[m]]) for m,r in right.items()}
 
+# %% ../../nbs/26_reliable.ipynb #616d3a78
 def _on_trust(regulation, task, cfg, store, comp):
-    asked = teachers(task, cfg, store, comp)
+    asked = teachers(task, replace(cfg, distil_on='unlabelled'), store, comp) # L must be new to whom it rates
     see = seen_cover(task, store, comp)
     rates = rates_on_labels(task, {m:p for m,p in asked.items() if m != SOURCE}, see, store, comp)
     cover = covers(see, task.train, store, comp).numpy()
     cfg = replace(cfg, regulation=regulation, regulation_options=())
     said = opinions_of(asked, task.train, store, comp)
     loss = trusted(regulated(said, task, cfg), {m:r(cover) for m,r in rates.items()})
+    weights = read_weights(cfg.target_weights)
     return store(train_network, f'F2-trust-{regulation}', Architecture(cfg.target_arch), task.train,
-                 target_rows(task, cfg), loss, cfg.target, (task.seed, 'F2'), comp, **monitored(said, task, cfg))
+                 target_rows(task, cfg), loss, cfg.target, (task.seed, 'F2'), comp, weights=weights,
+                 **monitored(said, task, cfg))
 
 @method('IRM on trust')
 def irm_on_trust(task, cfg, store, comp):

@@ -36,16 +36,21 @@ def finetune_sar(task, cfg, store, comp):
 # %% ../../nbs/22_sar.ipynb #62fec582
 def all_radar(task:Task) -> Scenes: # labels hidden
     "The target's radar images in the order of their ids, and nothing beside them"
-    ids = task.train.ids + task.test.ids
-    radar = task.train[SAR]
+    sides = [s.select(SAR) for s in (task.train, task.test)]
+    sides = [s.subset(s.visible) for s in sides]
+    ids = sides[0].ids + sides[1].ids
+    radar = sides[0][SAR]
     order = np.argsort(ids)
-    values = np.concatenate([radar.values, task.test[SAR].values])[order]
-    return Scenes({SAR:replace(radar, values=values)}, np.full(len(ids), -1), task.classes, [ids[i] for i in order])
+    values = np.concatenate([s[SAR].values for s in sides])[order]
+    whole = replace(radar, values=values, present=None)
+    return Scenes({SAR:whole}, np.full(len(ids), -1), task.classes, [ids[i] for i in order])
 
 # %% ../../nbs/22_sar.ipynb #1d061a36
 def clearest_pairs(task:Task, n=20) -> Scenes: # of L
     "The n least cloudy pairs of L, with the clear optical image where it is known"
-    pairs = task.train.select(SAR, **{k:i.bands for k,i in task.source.inputs.items()}).subset(task.labelled)
+    both = task.train.select(SAR, **{k:i.bands for k,i in task.source.inputs.items()})
+    L = np.asarray(task.labelled)
+    pairs = both.subset(L[has(both, both.names).numpy()[L]])
     cover = np.zeros(len(pairs)) if pairs.cover is None else pairs.cover
     p = pairs.subset(np.lexsort([hash_ids(pairs.ids, 'pairs', task.seed), cover])[:n])
     return p if p.clear is None else replace(p, opt=p.clear, clear=None, alpha=None)
@@ -123,6 +128,7 @@ def paired(pairs:Scenes, start:dict, # weights of the radar → optical net
 # %% ../../nbs/22_sar.ipynb #3a0d9974
 def translator(task:Task, cfg:Config, store:Store, comp:Compute) -> ImageTranslator: # radar in, colour out
     "CycleGAN's radar → optical net, after 20 pairs of L"
+    check_colours('CycIT', task.source)
     radar = all_radar(task)
     size = (cfg.width, cfg.blocks)
     first = ImageConfig(visits=max(1, round(.45*cfg.visits)), batch=1, every=max(1, min(100, cfg.visits//20)))
@@ -144,6 +150,8 @@ def transitive(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
     y,rows = pseudo_labels(task, cfg, cached_logits(between, task.train, store, comp))
     arch = Architecture(cfg.auxiliary_arch)
     seen = task.train.select(SAR)
+    check_channels('TTL', between.inputs, seen.inputs)
+    rows = rows[has(seen, seen.names)[rows]]
     return store(train_network, 'TTL', arch, seen, rows, SoftLabels(y), cfg.auxiliary, (task.seed, 'TTL'), comp,
         start=between)
 
@@ -215,13 +223,16 @@ def align_subdomains(f_S:Predictor, train:Scenes, # in radar and in what f_S see
     stats = channel_stats(radar)
     both = Beside(Batches(radar, stats, comp), Batches(optical, channel_stats(optical), comp), labelled)
     step = Subdomains(f_S.model(), both, torch.tensor(train.labels, device=comp.device))
-    history = fit(step, Epochs(both, range(len(train)), cfg), (seed, 'DSAN'), work, desc='DSAN')
+    rows = visible_rows(radar, range(len(train)))
+    history = fit(step, Epochs(both, rows, cfg), (seed, 'DSAN'), work, desc='DSAN')
     return trained(reestimate_bn(step.net, both.radar), f_S.arch, radar, stats, history)
 
 @method('DSAN', [SAR], '[26],[27]', in_paper=True)
 def subdomains(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
     "f_S, its features of radar drawn to those of L's optical images class by class"
+    check_channels('DSAN', task.seen_by_source.inputs, task.train.select(SAR).inputs)
     f_S = source_teacher(task, cfg, store, comp)
     how = replace(cfg.adapt, epochs=cfg.target.epochs)
     seen = task.train.select(SAR, **{k:i.bands for k,i in f_S.inputs.items()})
-    return store(align_subdomains, f_S, seen, task.labelled, how, task.seed, comp)
+    L = visible_rows(task.seen_by_source, task.labelled)
+    return store(align_subdomains, f_S, seen, L, how, task.seed, comp)

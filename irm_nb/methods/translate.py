@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['TRANSLATORS', 'Residual', 'image_net', 'patch_critic', 'lsgan', 'judged', 'there_and_back', 'Pool', 'Repaint',
-           'signed', 'Translated', 'units_', 'translator_net', 'ImageTranslator', 'translated_images',
-           'translated_scenes', 'finetune_translated']
+           'signed', 'Translated', 'units_', 'translator_net', 'ImageTranslator', 'check_colours', 'check_channels',
+           'translated_images', 'translated_scenes', 'finetune_translated']
 
 # %% ../../nbs/15_translate.ipynb #c63a98f8
 import re
@@ -217,14 +217,33 @@ def images(self:ImageTranslator, s:Scenes, comp=None, batch=64) -> np.ndarray: #
     return torch.cat(out).add_(1).mul_(127.5).round_().to(torch.uint8).numpy()
 
 # %% ../../nbs/15_translate.ipynb #3c403824
+def check_colours(row, source:Scenes):
+    "`PairError` where the source is no set of colour images, which image nets make"
+    bands = [b for m in source.modalities.values() for b in m.bands]
+    if len(bands) == 3: return
+    raise PairError(row, f'a source in {", ".join(bands)}', 'three bands: the images that it makes are in colour',
+                    'Take the visible bands of the source, or leave this row out.')
+
+def check_channels(row, first:dict, then:dict): # modality -> `Input`, of what one network looks at in turn
+    "`PairError` where a network can't go from one sensor to another"
+    a,b = (sum(i.n_channels for i in inputs.values()) for inputs in (first, then))
+    if a == b: return
+    raise PairError(row, f'{a} channels of {", ".join(first)} and {b} of {", ".join(then)}',
+                    'as many of one as of the other: one network looks at both in turn',
+                    'Take three optical bands, or leave this row out.')
+
+# %% ../../nbs/15_translate.ipynb #1fd11c04
 @stage('images')
 def translated_images(t:ImageTranslator, s:Scenes, comp:Compute) -> np.ndarray: return t.images(s, comp)
 
 def translated_scenes(t:ImageTranslator, task:Task, store:Store, comp:Compute) -> Scenes:
     "A task's training scenes as a translator shows them to the source network"
-    images = store(translated_images, t, t.part_of(task.train), comp)
+    seen = t.part_of(task.train)
+    images = store(translated_images, t, seen, comp)
     name, = task.source.names
-    return replace(task.train, modalities={name:Modality(images, ('R','G','B'), 'rgb8', 'optical')}, alpha=None)
+    there = None if seen.visible.all() else seen.visible
+    made = Modality(images, ('R','G','B'), 'rgb8', 'optical', present=there)
+    return replace(task.train, modalities={name:made}, alpha=None)
 
 def finetune_translated(t:ImageTranslator, task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
     "*Finetune* on what a translator makes of the images, and the translator before it"

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['COVER', 'EDGES', 'ONE', 'cover_net', 'SeeingClouds', 'CoverEstimator', 'train_cover', 'cover_of', 'covers',
-           'cover_estimator', 'Reliability', 'reliability', 'fold_tasks', 'under_skies', 'cross_fitted', 'CoverPool',
-           'product_of_experts', 'fit_pool', 'dawid_skene', 'trusted']
+           'cover_estimator', 'Reliability', 'reliability', 'fold_tasks', 'under_skies', 'heard_of', 'cross_fitted',
+           'CoverPool', 'product_of_experts', 'fit_pool', 'dawid_skene', 'trusted']
 
 # %% ../../nbs/25_trust.ipynb #0aec6be2
 from dataclasses import dataclass, field, replace
@@ -154,16 +154,22 @@ def under_skies(s:Scenes, skies:int, seed='fit') -> Scenes: # every sample `skie
     return join([seen.with_clouds(spec) for spec in specs], [f'sky {j}' for j in range(skies)])
 
 # %% ../../nbs/25_trust.ipynb #9181a4aa
+def heard_of(members:dict, # name -> `Predictor`
+             s:Scenes, store:Store, comp:Compute) -> dict: # name -> logits [N,K]
+    "What members say, and nothing - zeros - of samples that lack something they look at"
+    return {k:z*has(s, members[k].names)[:,None] for k,z in opinions_of(members, s, store, comp).items()}
+
 def cross_fitted(task:Task,
                  teachers, # (task, store, comp) -> {name: `Predictor`}
                  see, # as `covers` takes it
-                 store:Store, comp:Compute, folds=5, skies=8
+                 store:Store, comp:Compute, folds=5, skies=8,
+                 heard=heard_of # what counts as an answer
                 ) -> tuple: # (name -> logits [n,K], labels [n], cover seen [n])
     "What teachers say of labelled images that they were not tuned on"
     said,labels,cover = [],[],[]
     for t,part in fold_tasks(task, folds):
         asked = under_skies(replace(task.train, labels=task.reveal()).subset(part), skies)
-        said.append(opinions_of(teachers(t, store, comp), asked, store, comp))
+        said.append(heard(teachers(t, store, comp), asked, store, comp))
         labels.append(torch.tensor(asked.labels))
         cover.append(covers(see, asked, store, comp))
     return {k:torch.cat([s[k] for s in said]) for k in said[0]},torch.cat(labels),torch.cat(cover)
@@ -212,13 +218,13 @@ def fit_pool(said:dict, # name -> logits [n,K], cross-fitted
     return CoverPool(names, tuple(u), tuple(v))
 
 # %% ../../nbs/25_trust.ipynb #58a91623
-def dawid_skene(votes:torch.Tensor, # classes that teachers predict [N,M]
+def dawid_skene(votes:torch.Tensor, # classes that teachers predict [N,M], -1 where one says nothing
                 labels:torch.Tensor, # [N], -1 off L
                 n_classes:int, prior=2., rounds=30) -> torch.Tensor: # q [N,K]
     "Which class teachers mean, from how they are wrong"
-    said = F.one_hot(votes, n_classes).double() # [N,M,K]
+    said = F.one_hot(votes.clamp_min(0), n_classes).double()*(votes >= 0)[:,:,None] # [N,M,K]
     known = labels >= 0
-    q = said.mean(1)
+    q = said.sum(1)/(votes >= 0).sum(1, keepdim=True).clamp_min(1)
     for _ in range(rounds):
         q[known] = F.one_hot(labels[known], n_classes).double()
         counts = torch.einsum('ny,nms->mys', q, said) + prior*torch.eye(n_classes, dtype=torch.float64) + 0.1
@@ -232,4 +238,6 @@ def dawid_skene(votes:torch.Tensor, # classes that teachers predict [N,M]
 def trusted(loss:RegulatedLoss, rates:dict # modality -> reliability [N]
            ) -> RegulatedLoss:
     "The same loss with reliabilities in the place of contributions"
-    return replace(loss, contributions={m:torch.as_tensor(np.asarray(r), dtype=torch.float32) for m,r in rates.items()})
+    known = {m:torch.as_tensor(np.asarray(r), dtype=torch.float32) for m,r in rates.items()}
+    present = {m:torch.as_tensor(np.asarray(p)) for m,p in loss.present.items()}
+    return replace(loss, contributions=mean_of_others(known, present))
