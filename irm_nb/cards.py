@@ -75,7 +75,7 @@ def _score_lines(card):
 # %% ../nbs/02_cards.ipynb #e7b5106e
 def _limits(note, card):
     about = note['about']
-    if 'synthetic' in card.get('data', ''):
+    if 'synthetic' in card.get('data', '').lower():
         yield 'It learnt a synthetic world. What it says of the Earth means nothing.'
     yield f'Every patch is given one of its {len(note["classes"])} classes, whatever lies there.'
     yield 'Other bands, units, patch sizes or orders of classes are refused; do not convert around that.'

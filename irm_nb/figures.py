@@ -296,8 +296,11 @@ def height_view(z:np.ndarray, # heights in m [n,H,W]
     painted = zip(np.asarray(z, np.float64), scale.paint(z))
     return np.stack([light.shade_rgb(rgb, h, blend_mode='soft', vert_exag=steeper) for h,rgb in painted])
 
+def _measured(m): return m.values if m.present is None else m.values[m.present] # of a modality
+
 def _value_scale(values, unit, cmap):
     "From the smallest to the largest of what up to 64 samples hold"
+    if not len(values): return Scale(0., 1., unit, cmap)
     some = np.asarray(values[::max(1, len(values)//64)], np.float32)
     lo = float(some.min())
     return Scale(lo, max(float(some.max()), lo + 1e-6), unit, cmap)
@@ -328,7 +331,7 @@ def _of_difference(seen, values, rows): return RATIO.paint(_of_channels(seen, va
 # %% ../nbs/60_figures.ipynb #a61be562
 def _band_pictures(name, m, several):
     for i,b in enumerate(m.bands):
-        scale = _value_scale(m.values[:,i], m.units, 'gray')
+        scale = _value_scale(_measured(m)[:,i], m.units, 'gray')
         yield Picture(f'{word(name)} {b}', partial(_of_values, scale, m.values, i), scale)
 
 TRUE_COLOURS = (('R','G','B'), ('B04','B03','B02')) # as bands are called
@@ -358,7 +361,7 @@ def _radar_pictures(name, m, several):
         yield Picture(words, partial(_of_difference, m.input, m.values), RATIO, 'difference')
 
 def _height_pictures(name, m, several):
-    scale = _value_scale(m.values, m.units, 'cividis')
+    scale = _value_scale(_measured(m), m.units, 'cividis')
     yield Picture(word(name), partial(_of_heights, scale, m.values), scale)
 
 # %% ../nbs/60_figures.ipynb #713b3e90

@@ -196,6 +196,8 @@ def _spread(names, step):
     return zip(names, (np.arange(len(names)) - (len(names) - 1)/2)*step)
 
 def _box(ax, v, y, colour):
+    v = v[~np.isnan(v)]
+    if not len(v): return
     p5,q1,mid,q3,p95 = np.quantile(v, (.05, .25, .5, .75, .95))
     ax.plot([p5, p95], [y, y], color=colour, lw=.8, solid_capstyle='butt')
     ax.plot([q1, q3], [y, y], color=colour, lw=3, alpha=.45, solid_capstyle='butt')
@@ -228,10 +230,12 @@ def contribution_figure(table, # a row a sample: S_NAME of each modality, and th
 def _error_bars(ax, x, y, lo, hi, **kw): ax.errorbar(x, y, yerr=[y - lo, hi - y], elinewidth=.8, **kw)
 
 def _largest_shares(ax, values, masks, colours): # values {name: [N]}
-    wins = np.stack(list(values.values())).argmax(0)
+    v = np.stack(list(values.values()))
+    wins = np.where(np.isnan(v), -np.inf, v).argmax(0)
+    known = ~np.isnan(v).all(0)
     base = np.zeros(len(masks))
     for k,m in enumerate(values):
-        share = np.array([(wins[part] == k).mean() for part in masks.values()])
+        share = np.array([np.mean(wins[part & known] == k) if (part & known).any() else 0. for part in masks.values()])
         ax.bar(range(len(masks)), share, .6, bottom=base, color=colours[m])
         base += share
 
