@@ -107,16 +107,14 @@ def test_two_processes(whole, tmp_path):
 def made_up(cell, store=None, comp=None):
     import numpy as np
     from irm_nb import experiments as e
-    from irm_nb.metrics import confusion, scores
     n = 12
     rng = np.random.default_rng(cell.seed)
     label = np.arange(n) % 3
     predicted = rng.integers(0, 3, n)
-    s = scores(confusion(label, predicted, 3))
     cover = np.full(n, .5, np.float32)
     said = dict(label=label, predicted=predicted, cloudy=[True]*n, cover=cover, p_max=cover)
     a = pd.DataFrame(dict(id=[f's{i}' for i in range(n)], group=['g']*n, **said))
-    return e.circumstances(cell) | dict(n=n, OA=s.oa, AA=s.aa, kappa=s.kappa, recall=dict(a=s.oa)),a
+    return e.circumstances(cell) | e.scores_of(a, ['a','b','c']),a
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):

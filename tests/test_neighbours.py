@@ -13,18 +13,23 @@ from irm_nb import world
 from irm_nb.cells import Cell, uncovered
 from irm_nb.cli import answers_for, main
 from irm_nb.clouds import CloudSpec
+from irm_nb.cog import hectares
 from irm_nb.core import *
-from irm_nb.domains import CLOUD_SCENARIOS
-from irm_nb.experiments import read_records, run, to_run
+from irm_nb.domains import CLOUD_SCENARIOS, open_pairs
+from irm_nb.experiments import answers, keep_result, read_records, run, to_run
+from irm_nb.folders import paired_folder, scene_folder
 from irm_nb.grids import Grid
 from irm_nb.labelling import Labels
 from irm_nb.labels import features
 from irm_nb.mapping import compare, predict_map, score
+from irm_nb.mapview import MapViewer
 from irm_nb.models import new_model
-from irm_nb.raster import write_raster
+from irm_nb.patches import Scene
+from irm_nb.raster import raster_digest, write_raster
 from irm_nb.regions import region
 from irm_nb.scenes import Modality
 from irm_nb.sheets import split_list
+from irm_nb.stac import outline, stac_scene, _box_of
 from irm_nb.store import Store
 from irm_nb.transfer import Predictor
 
@@ -249,3 +254,229 @@ def test_answers_over_something_else(optical, tmp_path, text):
     (tmp_path/'answers.csv').touch()
     for _ in range(2): assert not ask(tmp_path/'answers.csv')
     assert len((tmp_path/'answers.csv').read_text().splitlines()) == 5
+
+# Roles, places and codes of files
+
+def test_one_file_in_two_roles(tmp_path, ground):
+    "A raster of labels is no cloud mask, though it be the same file"
+    s1,s2 = scene(tmp_path/'scene', ground)
+    halves = np.where(np.arange(128) < 64, 1, 0)[None,None].repeat(128, 1).astype(np.uint8)
+    mask = raster(tmp_path/'mask.tif', halves)
+    assert region(s1, s2, labels=mask, **CUT).classes == ('0','1')
+    assert region(s1, s2, cloud_mask=mask, **CUT).cover.mean() == pytest.approx(.5)
+
+def test_which_band_lies_in_which_file(tmp_path, optical):
+    "Two scenes of the same files, put together otherwise, are two maps"
+    draw = np.random.default_rng(0)
+    f,g = (raster(tmp_path/n, draw.integers(lo, lo + 60, (2,128,128)).astype(np.uint8)) for n,lo in (('f.tif', 0), ('g.tif', 150)))
+    store = Store(tmp_path/'store')
+    def mapped(green, name, store):
+        made = predict_map(optical, dict(s2={'B04':(f,1), 'B03':green, 'B02':(g,1)}), tmp_path/name, store=store, comp=CPU, progress=False,
+                           decided=False, probabilities=True)
+        return made.read('p wood')
+    first = mapped((f,2), '1.tif', store)
+    again = mapped((g,2), '2.tif', store)
+    assert not np.array_equal(first, again)
+    assert np.array_equal(again, mapped((g,2), '3.tif', Store(tmp_path/'fresh')))
+
+@pytest.mark.parametrize('values, how', [((0,1), {}), ((0,80), dict(cloud_threshold=40))])
+def test_clear_declared_as_no_data(tmp_path, ground, values, how):
+    "0 of a mask or a probability is clear sky, whatever the file declares"
+    s1,s2 = scene(tmp_path/'scene', ground)
+    x = np.where(np.arange(128) < 64, values[1], values[0])[None,None].repeat(128, 1).astype(np.uint8)
+    for nodata in (None, 0):
+        pairs = region(s1, s2, cloud_mask=raster(tmp_path/f'c{nodata}.tif', x, nodata=nodata), out=tmp_path/f'r{nodata}', **how, **CUT)
+        assert len(pairs) == 64 and pairs.cover.mean() == pytest.approx(.5)
+
+def test_names_beside_a_declared_0(tmp_path, ground):
+    s1,s2 = scene(tmp_path/'scene', ground)
+    codes = np.where(np.arange(128) < 64, 1, 2)[None,None].repeat(128, 1).astype(np.uint8)
+    with pytest.raises(LabelError, match='0 declared as no data'):
+        region(s1, s2, labels=raster(tmp_path/'codes.tif', codes, nodata=0), classes=('wood','lake','town'), **CUT)
+
+def test_colours_that_a_file_declares(tmp_path):
+    "Blue, green, red by colour interpretation, without names"
+    import rasterio
+    from rasterio.enums import ColorInterp as C
+    for c in 'ab':
+        f = tmp_path/c/'0.tif'
+        f.parent.mkdir()
+        x = np.stack([np.full((32,32), v, np.uint16) for v in (200,400,600)]) + np.arange(32, dtype=np.uint16)
+        with rasterio.open(f, 'w', driver='GTiff', width=32, height=32, count=3, dtype='uint16', crs='EPSG:32631', transform=PLACE) as d:
+            d.write(x)
+            d.colorinterp = C.blue,C.green,C.red
+    s = scene_folder(tmp_path, size=None, opt_units='reflectance', progress=False)
+    assert s.opt.mean((0,2,3)).round().tolist() == [616, 416, 216]
+
+def test_polarisations_that_a_file_name_says(tmp_path):
+    for c in 'ab':
+        for m,x in (('opt', np.full((3,32,32), 90)), ('sar', np.stack([np.full((32,32), 75), np.full((32,32), 175)]))):
+            x = x + np.arange(32)
+            (tmp_path/m/c).mkdir(parents=True)
+            write_raster(tmp_path/m/c/'0_VH_VV.tif', x.astype(np.uint8), 'EPSG:32631', PLACE)
+    s = paired_folder(tmp_path, progress=False)
+    by = dict(zip(s['sar'].bands, s.sar.mean((0,2,3)).round()))
+    assert by['VV'] > by['VH']
+
+def test_jpeg_2000_in_class_folders(tmp_path):
+    import rasterio
+    for c in 'ab':
+        (tmp_path/c).mkdir()
+        x = np.random.default_rng(0).integers(0, 255, (3,32,32)).astype(np.uint8)
+        with rasterio.open(tmp_path/c/'1.jp2', 'w', driver='JP2OpenJPEG', width=32, height=32, count=3, dtype='uint8', quality='100',
+                           reversible='YES') as d: d.write(x)
+    assert len(scene_folder(tmp_path, size=None, progress=False)) == 2
+
+def test_the_folder_that_was_named(tmp_path):
+    "A folder of new pairs, though a class of its name lies beside it"
+    def fill(folder, v):
+        for m,x in (('opt', np.full((3,32,32), v, np.uint8)), ('sar', np.full((1,32,32), v, np.uint8))):
+            (folder(m)).mkdir(parents=True)
+            write_raster(folder(m)/'0.tif', x + np.arange(32, dtype=np.uint8), names=('VH',) if m == 'sar' else ())
+    fill(lambda m: tmp_path/'data'/m/'new', 200)
+    fill(lambda m: tmp_path/'data'/'new'/m, 100)
+    s = open_pairs(str(tmp_path/'data'/'new'))
+    assert s.opt.mean() < 150 and s.ids == ('0',) and (s.labels == -1).all()
+
+# Maps
+
+def picture(folder, ground, place=PLACE): return raster(folder/'s2.tif', (ground[0]//8).astype(np.uint8), place)
+
+def test_a_part_of_a_map_is_another_map(tmp_path, ground, optical):
+    "What was cut from a map bears its note, and is not the map"
+    import rasterio
+    from rasterio.windows import Window
+    s2 = picture(tmp_path, ground)
+    made = predict_map(optical, dict(s2=s2), tmp_path/'m.tif', store=Store(tmp_path/'store'), comp=CPU, progress=False, decided=False)
+    with rasterio.open(made.path) as d:
+        x = d.read(window=Window(0, 0, 64, 64))
+        profile = dict(driver='GTiff', height=64, width=64, count=d.count, dtype=d.dtypes[0], crs=d.crs, transform=d.transform, nodata=d.nodata)
+        tags,names = d.tags(),d.descriptions
+    with rasterio.open(tmp_path/'crop.tif', 'w', **profile) as d:
+        d.write(x)
+        d.update_tags(**tags)
+        d.descriptions = names
+    with pytest.raises(OutputError):
+        predict_map(optical, dict(s2=s2), tmp_path/'crop.tif', store=Store(tmp_path/'store'), comp=CPU, progress=False, decided=False)
+
+def test_hectares_across_the_antimeridian():
+    "A pixel is a hundredth of a hectare on either side of 180°"
+    across = Grid(CRS.from_epsg(32760), Affine(10, 0, 815780, 0, -10, 8116500), 100, 400)
+    lon,_ = transform(across.crs, 'EPSG:4326', [815780, 815780 + 4000], [8116500]*2)
+    assert lon[0]*lon[1] < 0
+    assert hectares(across) == pytest.approx(np.full(100, .01), rel=.01)
+    ground = outline(across)
+    assert ground['type'] == 'MultiPolygon'
+    west,_,east,_ = _box_of(ground)
+    assert west > 179 and east < -179
+
+def test_a_map_lies_over_its_own_scene(tmp_path, ground, optical):
+    s2,far = (picture(tmp_path/k, ground, place) for k,place in (('here', PLACE), ('far', ELSEWHERE)))
+    made = predict_map(optical, dict(s2=s2), tmp_path/'m.tif', store=Store(tmp_path/'store'), comp=CPU, progress=False, decided=False)
+    MapViewer(made, dict(s2=s2))
+    with pytest.raises(PairError, match='as the scene lies'): MapViewer(made, dict(s2=far))
+
+# STAC
+
+def item(assets, id='a', **properties):
+    assets = {k: v if isinstance(v, dict) else dict(href=str(v)) for k,v in assets.items()}
+    return dict(type='Feature', stac_version='1.0.0', id=id, geometry=None, links=[], assets=assets,
+                properties=dict(datetime='2024-01-01T00:00:00Z', **properties))
+
+def colours(folder='.'): return {b: f'{folder}/{b}.tif' for b in ('red','green','blue')}
+
+def test_two_dates_are_two_maps():
+    with pytest.raises(OptionError, match='s2 in july'): stac_scene([item(colours('may'), 'may'), item(colours('july'), 'july')])
+
+def test_bands_before_pictures(tmp_path):
+    found = stac_scene([item(colours() | dict(visual='TCI.tif'))])[0].s2
+    assert set(found) == {'B02','B03','B04'}
+
+def test_the_finest_of_a_band(tmp_path, ground):
+    fine = raster(tmp_path/'fine.tif', ground[0][:1])
+    coarse = raster(tmp_path/'coarse.tif', ground[0][:1,:32,:32], PLACE*Affine.scale(4))
+    for first,then in (('B04_60m','B04_10m'), ('B04_10m','B04_60m')):
+        files = {n: fine if n == 'B04_10m' else coarse for n in (first, then)}
+        assert stac_scene([item(files)])[0].s2['B04'] == fine
+
+@pytest.mark.parametrize('properties, offset', [({}, -1000), ({'earthsearch:boa_offset_applied':True}, None)])
+def test_offsets_that_an_item_declares(properties, offset):
+    said = {'raster:bands': [dict(scale=.0001, offset=-.1, nodata=0)]}
+    assert stac_scene([item({k: dict(href=v) | said for k,v in colours().items()}, **properties)])[0].offset == offset
+
+def test_links_are_decoded(tmp_path):
+    (tmp_path/'my data').mkdir()
+    f = raster(tmp_path/'my data'/'red.tif', np.zeros((1,8,8), np.uint16))
+    assert stac_scene([item(dict(red=f'file://{tmp_path}/my%20data/red.tif'))])[0].s2['B04'] == f
+
+@pytest.mark.parametrize('said', [dict(type='FeatureCollection', stac_version='1.0.0', features=[]), item({'x': {'href':'x.tif', 'eo:bands':{'a':1}}})])
+def test_what_is_no_item(said):
+    with pytest.raises(IrmError): stac_scene([said])
+
+# Records
+
+SMALL = dict(epochs=1, batch=16, tau=0., source_arch='small', auxiliary_arch='small', target_arch='small')
+
+@pytest.mark.parametrize('field, value', [('OA_cloudy', .99), ('AA_clear', .99), ('OA_varied', .99), ('n_cloudy', 1), ('recall', {'Water':1.})])
+def test_other_fields_of_an_edited_record(tmp_path, field, value):
+    c = Cell(samples=120, choices=SMALL, method='SL')
+    run([c], tmp_path/'store', out=tmp_path/'out', comp=CPU)
+    f = tmp_path/'out'/'cells'/f'{c.key}.json'
+    f.write_text(json.dumps(json.loads(f.read_text()) | {field:value}))
+    with pytest.warns(UserWarning, match='answers of another test'): assert to_run(tmp_path/'out', [c]) == [c]
+
+def test_a_cell_that_fails_has_no_answers(tmp_path):
+    c = Cell(samples=120, choices=SMALL, method='SL')
+    run([c], tmp_path/'store', out=tmp_path/'out', comp=CPU)
+    keep_result(tmp_path/'out', dict(key=c.key, error='it failed'), None)
+    with pytest.raises(UnreadableFile): answers(tmp_path/'out', c)
+
+def test_labels_by_hand_are_one_budget():
+    assert Cell(labels='mine.csv', per_class=5).key == Cell(labels='mine.csv', per_class=50).key
+
+# Sittings
+
+def test_undo_takes_back_what_was_said_here(tmp_path):
+    "After reading what somebody else has said, nothing of theirs is undone"
+    grid = Grid(CRS.from_epsg(32631), PLACE, 640, 640)
+    f = tmp_path/'labels.geojson'
+    mine = Labels(grid, 64, ('wood',), f)
+    mine.give((0,0), 'wood')
+    Labels(grid, 64, (), f).give((0,0), 'lake')
+    mine.read()
+    mine.undo()
+    assert Labels(grid, 64, (), f).given[0,0].name == 'lake'
+
+def test_given_classes_have_one_spelling(tmp_path):
+    grid = Grid(CRS.from_epsg(32631), PLACE, 640, 640)
+    labels = Labels(grid, 64, ('for\u00eat', 'a  b'), tmp_path/'l.geojson')
+    labels.give((0,0), 'fore\u0302t')
+    labels.give((0,1), 'a b')
+    assert len(labels.classes) == 2
+
+# The store
+
+def test_a_listing_beside_links_that_lead_nowhere(tmp_path):
+    s = Store(tmp_path/'s')
+    (s.path/f'F1-{"a"*32}.safetensors').symlink_to('/unmounted/x.safetensors')
+    big = tmp_path/'elsewhere'
+    big.mkdir()
+    (big/'ck.pt').write_bytes(b'x')
+    (s.path/'work'/('b'*32)).symlink_to(big)
+    s.remove(s.entries())
+    assert not s.entries() and (big/'ck.pt').exists()
+
+# Options without effect
+
+@pytest.mark.parametrize('said', [dict(pols=('VV',)), dict(sar_units='dB'), dict(more='x.tif'), dict(name=7), dict(cloud_threshold='40')])
+def test_words_about_nothing(tmp_path, ground, said):
+    _,s2 = scene(tmp_path/'scene', ground)
+    with pytest.raises(OptionError): Scene(s2=s2, **said)
+
+def test_files_read_again_within_a_tick(tmp_path):
+    "A GeoPackage's log and a file rewritten at once both count"
+    f = tmp_path/'labels.gpkg'
+    f.write_bytes(b'same')
+    before = raster_digest(f)
+    (tmp_path/'labels.gpkg-wal').write_bytes(b'edit')
+    assert raster_digest(f) != before

@@ -237,7 +237,8 @@ class Softened:
 def softened(task:Task, cfg:Config, store:Store, comp:Compute, T=4.0) -> Predictor:
     "A student of f_S's softened opinions on optical images, with L's labels"
     seen = task.seen_by_source
-    loss = Softened(cached_logits(source_teacher(task, cfg, store, comp), seen, store, comp), seen.labels, T)
+    said = cached_logits(source_teacher(task, cfg, store, comp), seen, store, comp, 'rest')
+    loss = Softened(said, seen.labels, T)
     arch = Architecture(cfg.target_arch)
     purpose = (task.seed, 'KD-S')
     rows = visible_rows(seen, range(len(seen)))

@@ -147,7 +147,7 @@ def cycit(task, cfg, store, comp):
 def transitive(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
     "Optical to radar by way of a network for the target's optical images"
     between = distil(source_teacher(task, cfg, store, comp), task, cfg, store, comp, OPT)
-    y,rows = pseudo_labels(task, cfg, cached_logits(between, task.train, store, comp))
+    y,rows = pseudo_labels(task, cfg, cached_logits(between, task.train, store, comp, 'rest'))
     arch = Architecture(cfg.auxiliary_arch)
     seen = task.train.select(SAR)
     check_channels('TTL', between.inputs, seen.inputs)
