@@ -7,9 +7,9 @@ __all__ = ['BENCH', 'EPOCHS', 'COMPARATOR', 'seconds', 'interleave', 'bench_row'
            'noise_pairs', 'step', 'in_place', 'bare_step', 'distil_row', 'bare_epoch', 'steps_beside', 'forget',
            'grid_ratio', 'grid_row', 'PairFiles', 'write_pairs', 'naive_loader', 'naive_epoch', 'naive_transfer',
            'naive_losses', 'our_transfer', 'unlabelled', 'untrained_source', 'naive_ratio', 'naive_row',
-           'comparator_home', 'install_comparator', 'clouds_ratios', 'clouds_row', 'noise_scene', 'untrained_target',
-           'map_once', 'map_row', 'map_peak', 'map_memory_row', 'fresh', 'import_row', 'cpu_name', 'machine',
-           'bench_table']
+           'auxiliaries_row', 'comparator_home', 'install_comparator', 'clouds_ratios', 'clouds_row', 'noise_scene',
+           'untrained_target', 'map_once', 'map_row', 'map_peak', 'map_memory_row', 'fresh', 'import_row', 'cpu_name',
+           'machine', 'bench_table']
 
 # %% ../nbs/70_bench.ipynb #90deba23
 import copy, importlib.util, json, platform, shutil, subprocess, sys, tempfile, time
@@ -39,7 +39,6 @@ from .store import Store
 from .tasks import Task
 from .train import RECORD_AT, Epochs, Student, TrainConfig, _round, epoch_rows, recorded, train_mode
 from .transfer import Config, Predictor, distil, n_channels, train_target
-
 
 # %% ../nbs/70_bench.ipynb #81c37630
 def seconds(f) -> float:
@@ -326,6 +325,22 @@ def naive_row(quick):
     with tempfile.TemporaryDirectory() as d:
         once(min(n, batch))
         return [once(n) for _ in range(times)]
+
+# %% ../nbs/70_bench.ipynb #c266da20
+@bench_row('auxiliaries', '≤ 1.0', gpu='≤ 0.7')
+def auxiliaries_row(quick):
+    "F1's two networks, two epochs each with f_S asked once, over the sum of both alone"
+    comp = compute()
+    n,batch,times = (32, 16, 1) if quick else (512, 64, 3)
+    pairs = noise_pairs(n)
+    f_S = untrained_source(pairs)
+    cfg = Config(auxiliary=TrainConfig(epochs=2, batch=batch), tau=0.)
+    def f1(*names): # seconds
+        with tempfile.TemporaryDirectory() as d:
+            store = Store(d)
+            return seconds(lambda: [distil(f_S, unlabelled(pairs), cfg, store, comp, k) for k in names])
+    f1(OPT)
+    return [f1(OPT, SAR)/(f1(OPT) + f1(SAR)) for _ in range(times)]
 
 # %% ../nbs/70_bench.ipynb #8089ccb5
 # without what these would pull in: torch, numpy and pillow are here

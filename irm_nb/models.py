@@ -6,7 +6,7 @@
 __all__ = ['BACKBONES', 'LAYOUTS', 'Backbone', 'resnet50', 'googlenet', 'Backbones', 'backbone', 'new_model', 'adapter_of',
            'head_of', 'new_head', 'features', 'stage_parts', 'Branches', 'fit_first_layer', 'check_finite',
            'check_state', 'start_from', 'Layout', 'load_weights', 'expected_stats', 'Architecture', 'check_images',
-           'reestimate_bn']
+           'folded', 'reestimate_bn']
 
 # %% ../nbs/10_models.ipynb #550edc4c
 import re, warnings
@@ -438,6 +438,17 @@ def _check_output(arch, out): # of two images and two classes
     got = list(out.shape) if torch.is_tensor(out) else f'a {type(out).__name__}'
     raise ShapeError(arch, f'{got} for two images and two classes', 'logits [2, 2], one row an image',
                      'Let forward return the classifier\'s output alone.')
+
+# %% ../nbs/10_models.ipynb #2f4a3422
+@torch.no_grad()
+def folded(m:nn.Module, # in eval mode
+           x:torch.Tensor # some input [B,C,H,W]
+          ) -> nn.Module:
+    "The same function, with each batch norm folded into the convolution before it"
+    from torch.fx.experimental.optimization import fuse
+    try: out = fuse(m).to(memory_format=torch.channels_last)
+    except Exception: return m # whatever tracing meets in somebody's network
+    return out if torch.allclose(out(x), m(x), rtol=1e-3, atol=1e-4) else m
 
 # %% ../nbs/10_models.ipynb #8f34c037
 @torch.no_grad()

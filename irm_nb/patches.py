@@ -31,6 +31,7 @@ from .regions import _further_sources, _layers, _nodata_of, _radar_layers, _read
 from .scenes import *
 from .domains import EXTENSIONS, extend
 from .explain import _shapley, coalitions, probe
+from .models import folded
 
 # %% ../nbs/58_patches.ipynb #29a4f2bf
 _ABOUT = dict(order='s2', offset='s2', opt_units='s2', pols='s1', sar_units='s1') # option: the files that it is about
@@ -228,13 +229,17 @@ class Job:
         wanted = _wanted(self.networks).get(OPT)
         return lay(self.scene, wanted.bands if wanted else RGB)
     @cached_property
-    def probes(self): return [probe(p, self.comp, 'rest') for p in self.networks.values()]
+    def probes(self): return [_quick(probe(p, self.comp, 'rest'), self.size) for p in self.networks.values()]
     @cached_property
     def one_at_a_time(self): return threading.Lock() # a file that is open is read by one thread
     @cached_property
     def cuts(self): return Cuts(self.laid.grid.height, self.laid.grid.width, self.size, self.stride, self.block)
 
 # %% ../nbs/58_patches.ipynb #3334698d
+def _quick(p, size): # a `Probe` with a network that answers faster
+    x = torch.randn(2, len(p.predictor.stats['mean']), size, size, device=p.comp.device)
+    return replace(p, model=folded(p.model, x))
+
 def _wanted(networks): # -> {modality: `Input`}, with the bands of all networks
     found = {}
     for p in networks.values():
@@ -489,7 +494,7 @@ def _bar(total, hands): # square metres
     return tqdm(total=total, desc='mapping', unit=' km²', unit_scale=1e-6, bar_format=_BAR, disable=not hands.progress,
                 leave=False)
 
-@stage('map-{job}')
+@stage('map-{job}', version=2)
 def answers_of(job:Job, hands:Hands=Hands(), *, work=None) -> dict:
     "What networks say of every patch of a scene, from the block where an earlier run stopped"
     import rasterio
