@@ -173,7 +173,7 @@ def advise(results:pd.DataFrame, # as `grid_points` takes it
 # %% ../nbs/57_advice.ipynb #96f09948
 def _bin_of(names, cover): # the bin of cover that holds a share
     percent = {k:map(float, re.findall(r'[\d.]+', k)) for k in names if '–' in k}
-    held = [k for k,(a,b) in percent.items() if a < 100*cover <= b]
+    held = [k for k,(a,b) in percent.items() if a/100 < cover <= b/100]
     held = ['full']*(cover == 1 and 'full' in names) + ['clear']*(cover == 0 and 'clear' in names) + held
     if held: return held[0]
     raise OptionError('cover', f'{cover:.0%}, where nothing was measured', f'a cover in {", ".join(names)}',
@@ -185,7 +185,7 @@ def least_regret(table:pd.DataFrame, # of `tables.by_cover`
     "Which row to take when the sky can't be chosen"
     columns = ['method','cover','OA','best','regret','regret_lo','regret_hi']
     check_columns('table', table, columns, 'Pass what tables.by_cover returned.')
-    bins = table[table.cover != 'all']
+    bins = table[(table.cover != 'all') & table.regret.notna()]
     if cover is not None: here = bins[bins.cover == _bin_of(list(bins.cover.unique()), check_share('cover', cover))]
     else: here = bins.loc[bins.groupby('method', sort=False).regret.idxmin()]
     return here[columns].sort_values('regret', ascending=False, kind='stable').reset_index(drop=True)

@@ -105,13 +105,13 @@ def _pick(name, f, read): # read: from a description to a name
         raise ShapeError(f, f'a band named {names[number-1]}', name, 'Give the file of that band, or correct its name.')
     return f,int(number)
 
-def _finest(name, files):
+def _finest(name, files, first=False): # whether the first will do where several have the smallest
     "Of several files of one band, the one with the smallest pixels"
     if len(files) == 1: return files[0]
     def pixel(f):
         with _placed(_file(f)[0]) as d: return abs(d.transform.determinant)
     area = [pixel(f) for f in files]
-    if sum(a <= min(area)*1.02 for a in area) > 1:
+    if sum(a <= min(area)*1.02 for a in area) > 1 and not first:
         raise PairError(files[0], f'{len(files)} files of {name}, with pixels of one size', 'one of each band',
                         'Give the files of one date and one tile.')
     return files[area.index(min(area))]

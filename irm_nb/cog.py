@@ -161,7 +161,7 @@ def write_cog(folder, # for scratch files
             at = [(files[k], n) for k,n in _place_of(bands)]
             (folder/'map.vrt').write_text(virtual(grid, bands, dtype, tags, at), encoding='utf-8')
             copy(str(folder/'map.vrt'), str(folder/'map.tif'), driver='COG', COMPRESS='DEFLATE', BIGTIFF='IF_SAFER',
-                 NUM_THREADS='ALL_CPUS')
+                 NUM_THREADS=str(cores()))
             _check_written(folder/'map.tif', list(sums.values()))
     except _gdal_errors() as e:
         raise OutputError(folder.parent, f'an error while writing ({_why(e, folder)})', 'room for the map',

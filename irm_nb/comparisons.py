@@ -91,9 +91,10 @@ def methods_in_order(table, order, name='method') -> list: # `order`: None, a co
     mean = table.groupby(name)[order].mean().reindex(names)
     return list(mean.sort_values(ascending=False, kind='stable').index)
 
-def check_comparable(table, *columns): # over which a figure is drawn
+def check_comparable(table, score, methods, *columns, varying=()): # drawn; over which, and what may vary with these
     "`OptionError` where a figure's mean would be over several settings, or over one cell twice"
-    check_one(table, [c for c in SETTING if c not in columns])
+    table = table[table.method.isin(methods)].dropna(subset=score)
+    check_one(table, [c for c in SETTING if c not in (*columns, *varying)])
     by = [c for c in ('method','seed',*columns) if c in table]
     if 'seed' in by and table.duplicated(by).any():
         raise OptionError('results', f'two rows of one {", ".join(by)}', 'one', 'Choose between them.')
@@ -108,8 +109,8 @@ def accuracy_figure(df # pandas DataFrame: one row a run, with columns method, s
                    ) -> Figure:
     "Overall accuracy of every run by method, on all, cloudy and clear samples"
     need_columns(df, 'method', 'subset', 'oa')
-    check_comparable(df, 'subset')
     methods = list(dict.fromkeys(df.method))
+    check_comparable(df, 'oa', methods, 'subset')
     subsets = list(dict.fromkeys(df.subset))
     size = min(1.6 + 1.9*len(subsets), DOUBLE),.9 + .24*len(methods)
     fig,(axs,) = plate(*size, 1, len(subsets), sharex=True, sharey=True)
@@ -140,8 +141,8 @@ def methods_figure(results, # table: method, seed, OA_cloudy, OA_clear; `sees`, 
     "Accuracy on cloudy and on clear samples by method"
     parts = [f'{score}_cloudy', f'{score}_clear']
     need_columns(results, 'method', 'seed', *parts)
-    check_comparable(results)
     names = methods_in_order(results, order)
+    check_comparable(results, parts[0], names)
     fig,((ax,),) = plate(SINGLE, 1.15 + .2*len(names))
     keys = [dict(label='cloudy samples'), dict(mfc='white', label='clear samples'), dict(ms=2, label='one seed')]
     seen = {}
@@ -214,9 +215,10 @@ def budget_figure(results, # table: method, seed, per_class, and the score
                  ) -> Figure:
     "Accuracy against the number of labels of each class"
     need_columns(results, 'method', 'seed', 'per_class', score)
-    check_comparable(results, 'per_class')
+    drawn = methods_in_order(results, methods)
+    check_comparable(results, score, drawn, 'per_class')
     fig,((ax,),) = plate(SINGLE, 2.9)
-    look = looks(methods_in_order(results, methods), sees=seen_by(results))
+    look = looks(drawn, sees=seen_by(results))
     for m,move in _sideways(look, .07):
         runs = results[results.method == m]
         mean = runs.groupby('per_class')[score].mean()
@@ -266,9 +268,10 @@ def content_figure(results, # table: method, seed, content (0-1), and the score
                   ) -> Figure:
     "Accuracy against cloud content with and without IRM, and the difference"
     need_columns(results, 'method', 'seed', 'content', score, *([by] if by else []))
-    check_comparable(results, 'content', 'cloud_scenario', *([by] if by else []))
+    drawn = methods_in_order(results, [*others, without, ours])
+    check_comparable(results, score, drawn, 'content', *([by] if by else []), varying=['cloud_scenario'])
     parts = dict(list(results.groupby(by, sort=False))) if by else {None:results}
-    look = looks(methods_in_order(results, [*others, without, ours]), ours, without, seen_by(results))
+    look = looks(drawn, ours, without, seen_by(results))
     width = SINGLE if len(parts) == 1 else DOUBLE
     fig,axs = plate(width, 4.1, 2, len(parts), sharex=True, sharey='row', height_ratios=[1.7, 1])
     for (top,low),(part,runs) in zip(axs.T, parts.items()):

@@ -463,7 +463,7 @@ def content_digest(path) -> str: # as `file_digest`
     "Hash of a file's bytes, read once in a process as long as the file stays what it is"
     path = as_path(path).absolute()
     stamp = file_stamp(path)
-    if time.time_ns() - stamp[-1] < _TICK: return file_digest(path)
+    if abs(time.time_ns() - stamp[-1]) < _TICK: return file_digest(path)
     return _digest_once(path, *stamp)
 
 # %% ../nbs/00_core.ipynb #a3720dea
@@ -476,12 +476,14 @@ def check_as_left(path, left): # `content_digest` when it was last read or writt
 def check_head(path, columns, what): # what the file is to be, such as 'the table of a grid'
     "`OutputError` where a file is something else than a table that begins with these columns"
     path = as_path(path)
-    if not os.path.lexists(path): return
-    if path.exists() and not path.is_file():
+    if not path.exists(): return
+    if not path.is_file():
         raise OutputError(path, 'a folder or a device', f'{what}, or nothing', 'Choose another place.')
     try:
         with path.open(encoding='utf-8', errors='replace') as f: head = next(csv.reader([f.readline(4096)]), [])
-    except (OSError, csv.Error) as e: head = [getattr(e, 'strerror', None) or str(e)]
+    except OSError as e:
+        raise OutputError(path, e.strerror or e, f'{what} that can be read', 'Change its permissions.') from e
+    except csv.Error as e: head = [str(e)]
     if not head or head[:len(columns)] == [*columns]: return
     found = f'a table of something else ({", ".join(head[:4])[:60]} …)'
     raise OutputError(path, found, f'{what}, or none', 'Choose another place.')

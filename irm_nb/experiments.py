@@ -178,7 +178,7 @@ def _same_scores(a, record): # all that follow from answers
     except IrmError: return False
     recall = found.pop('recall') if record.get('recall') else {}
     pairs = [(v, record.get(k)) for k,v in found.items()] + [(v, record['recall'][k]) for k,v in recall.items()]
-    return all(w is None or v is not None and abs(v - w) <= 1e-9 for v,w in pairs)
+    return all(pd.isna(w) or v is not None and abs(v - w) <= 1e-9 for v,w in pairs) # None in a record, nan in a table
 
 def answers_problem(out, record) -> str: # '' where they are whole
     "Why the answers beside a record are not those that it was made of"

@@ -402,7 +402,7 @@ def paired_folder(path, # folder that holds the modalities, or classes that hold
                  ) -> Scenes: # `opt`, `sar` and the folders of `more`; with `skipped`, {id: reason}
     "Labelled optical–SAR pairs from trees of class folders"
     offset = _check_words(on_bad, unpaired, sar_units, opt_units, offset)
-    path = as_path(path)
+    path = as_path(path).absolute() if flat else as_path(path)
     more = dict(more or {})
     pols = _bands_asked(pols)
     trees = _check_trees(opt, sar, more)

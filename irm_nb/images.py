@@ -94,7 +94,7 @@ def _pixels(d, path, take):
     palette = d.count == 1 and d.colorinterp[0].name == 'palette'
     names = (None,)*3 if palette else tuple(d.descriptions[b-1] for b in idx)
     colours = tuple(band_name(d.colorinterp[b-1].name) for b in idx)
-    if not any(map(band_name, names)) and set(RGB) <= set(colours) and colours[:len(RGB)] != RGB: names = colours
+    if not any(map(band_name, names)) and set(RGB) == set(colours) and colours != RGB: names = colours
     at,names = take(path, names) if take else (range(len(names)), names)
     if not palette: idx = [idx[i] for i in at]
     if len(at)*d.height*d.width > MAX_VALUES:

@@ -264,8 +264,9 @@ def _check_first_code(path, codes, table):
     "Names alone begin at 0, which is a class only where it isn't the number for no data"
     with _placed(path) as d: fill = d.nodata
     if fill != 0: return
+    ways = ' or '.join(str(dict(enumerate(table.values(), k))) for k in (1, 0))
     raise LabelError(path, 'names alone, and 0 declared as no data', 'a name for each code: they begin at 1, or at 0',
-        f'Pass classes={dict(enumerate(table.values(), 1))}, or as it should be.')
+        f'Pass classes={ways}.')
 
 def _check_codes(path, codes, table):
     "Names alone are those of the codes from 0: a code beyond them means that they are not"

@@ -9,7 +9,7 @@ __all__ = ['BACKBONES', 'LAYOUTS', 'Backbone', 'resnet50', 'googlenet', 'Backbon
            'folded', 'reestimate_bn']
 
 # %% ../nbs/10_models.ipynb #550edc4c
-import re, warnings
+import copy, re, warnings
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib import import_module
@@ -18,6 +18,7 @@ import torch
 import torchvision
 from fastcore.basics import patch
 from torch import nn
+from torch.nn.utils import fuse_conv_bn_eval
 
 from .batches import Batches
 from .core import *
@@ -445,10 +446,29 @@ def folded(m:nn.Module, # in eval mode
            x:torch.Tensor # some input [B,C,H,W]
           ) -> nn.Module:
     "The same function, with each batch norm folded into the convolution before it"
-    from torch.fx.experimental.optimization import fuse
-    try: out = fuse(m).to(memory_format=torch.channels_last)
-    except Exception: return m # whatever tracing meets in somebody's network
-    return out if torch.allclose(out(x), m(x), rtol=1e-3, atol=1e-4) else m
+    said,pairs = _norms_after(m, x)
+    out = copy.deepcopy(m)
+    for norm,conv in pairs.items():
+        _put_at(out, conv, fuse_conv_bn_eval(out.get_submodule(conv), out.get_submodule(norm)))
+        _put_at(out, norm, nn.Identity())
+    out = out.to(memory_format=torch.channels_last)
+    return out if torch.allclose(out(x), said, rtol=1e-3, atol=1e-4) else m
+
+def _put_at(m, name, module): # in the place of a submodule
+    parent,_,own = name.rpartition('.')
+    setattr(m.get_submodule(parent), own, module)
+
+def _norms_after(m, x): # -> (what it says of x, {name of a norm: name of the convolution that it follows})
+    made,pairs = {},{}
+    def after_conv(name, module, args, out): made[id(out)] = name,out
+    def after_norm(name, module, args, out):
+        if id(args[0]) in made and module.running_var is not None: pairs[name] = made[id(args[0])][0]
+    kinds = {nn.Conv2d:after_conv, nn.BatchNorm2d:after_norm}
+    layers = [(name, k, kinds[type(k)]) for name,k in m.named_modules() if type(k) in kinds]
+    hooks = [k.register_forward_hook(partial(f, name)) for name,k,f in layers]
+    try: return m(x),pairs
+    finally:
+        for h in hooks: h.remove()
 
 # %% ../nbs/10_models.ipynb #8f34c037
 @torch.no_grad()

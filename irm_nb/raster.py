@@ -357,4 +357,4 @@ def raster_digest(path) -> str: # 32 hexadecimal digits
     mask = Path(f'{path}.msk')
     log = Path(f'{path}-wal') # of SQLite: what was written to a GeoPackage that somebody has open
     own = [content_digest(path), _header(path), content_digest(mask) if mask.is_file() else None]
-    return digest(own + [content_digest(p) for p in (log,) if p.is_file()])
+    return digest(own + [content_digest(p) for p in (log,) if p.is_file() and p.stat().st_size])

@@ -490,9 +490,9 @@ def _key(o, r, further, nodata, a):
     if o.names != RGB: said['bands'] = o.names
     if further: said['more'] = [[k, s.units, s.files[0][1], getattr(s, 'pols', ())] for k,s in further.items()]
     others = [f for f in (a.labels, a.cloud_mask) if f is not None]
-    if a.labels is None and others: said['only'] = 'cloud_mask'
+    roles = [k for k in ('labels','cloud_mask') if getattr(a, k) is not None]
     inputs = [f for s in (o, r) for f,_ in s.files] + others + [f for s in further.values() for f,_ in s.files]
-    return digest(dict(version=2, **_of(a, (*_CUT, *_LAID)), cloud_scheme=repr(a.cloud_scheme), **said,
+    return digest(dict(version=3, **_of(a, (*_CUT, *_LAID)), cloud_scheme=repr(a.cloud_scheme), **said, roles=roles,
                        inputs=[raster_digest(f) for f in inputs]))
 
 # %% ../nbs/49_regions.ipynb #bdb8c469

@@ -328,7 +328,9 @@ class _Frozen:
         object.__setattr__(self, name, value)
     def __delattr__(self, name): raise FrozenInstanceError(f'Scenes.{name} can not be deleted')
     def __key__(self): # what results depend on: the code of sensors of one's own as well
-        return [self.fingerprint, *(SENSORS[m.sensor].__key__() for m in self.modalities.values())]
+        some_lack = any(m.present is not None for m in self.modalities.values())
+        return [self.fingerprint, *(SENSORS[m.sensor].__key__() for m in self.modalities.values()),
+                *['lacking', 2]*some_lack] # the number is raised when it means something else
     def __copy__(self): return self
     def __deepcopy__(self, memo): return self
     def __setstate__(self, state):
@@ -595,7 +597,7 @@ def rows_of(idx, n) -> np.ndarray: # [M], whole numbers
 def visible_rows(s:Scenes, rows):
     "Those of some rows whose samples have something to see"
     if s.visible.all(): return rows
-    rows = np.asarray(rows)
+    rows = np.asarray(rows, int)
     found = rows[s.visible[rows]]
     if len(found): return found
     raise BudgetError('samples', f'{len(rows)} without {" and without ".join(s.names)}', 'some that have it',
@@ -691,13 +693,12 @@ def veil(self:Modality) -> tuple: # (through, added): float32 [C,256], by opacit
     return 1 - a,a*np.float32(white)
 
 # %% ../nbs/04_scenes.ipynb #b02dfbb9
-def check_ground(s:Scenes):
+def check_ground(s:Scenes, do="Keep the real clouds and leave the spec out, or lay clouds on clouds with over='add'."):
     "`PairError` where clouds would be laid over real ones"
     real = _real_clouds(s)
     if not real.any(): return
     raise PairError('with_clouds', f'real clouds over {real.sum()} of {len(s)} samples, and no clear images',
-                    'pairs without cloud, or with `clear`',
-                    "Keep the real clouds and leave the spec out, or lay clouds on clouds with over='add'.")
+                    'pairs without cloud, or with `clear`', do)
 
 def _among(spec, ids, all_ids): # -> `CloudTable` of the ids
     if all_ids is None: return clouds.assign(spec, ids)

@@ -91,18 +91,26 @@ def _offset_of(item, assets): # number that is to be added to stored reflectance
     if item.properties.get('earthsearch:boa_offset_applied'): return None
     said = set()
     for key,asset in assets:
-        for b in _bands_said(asset, 'raster:bands', 'bands'):
+        for b in [*_bands_said(asset, 'raster:bands', 'bands'), asset.extra_fields]:
             scale,offset = (b.get(k, b.get(f'raster:{k}')) for k in ('scale','offset'))
             if scale and offset is not None: said.add(round(offset/scale))
     if len(said) < 2: return next(iter(said), None)
     raise UnitsError(item.id, f'offsets {", ".join(map(str, sorted(said)))}', 'one offset for all bands',
                      'Pass the files and offset=: dict(s2=…, offset=…).')
 
+# %% ../nbs/59_stac.ipynb #15ccd111
+def _together(field, a, b, item, first): # what two items say of one field of a scene
+    if item.datetime == first.datetime:
+        if a == b: return a
+        if isinstance(a, dict) and isinstance(b, dict) and not set(a) & set(b): return a | b
+    raise OptionError('scene', f'{field} in {item.id} and in another item', 'one item of each kind',
+                      'Make a map of each date; mapping.compare tells what changed.')
+
 def _fields_of(item, folder): # of a `Scene`
     out = {}
     for where,bands in _assets_of(item).items():
         files = {b:[_local(a.href, folder, f'{item.id}, asset {k}') for k,a in some] for b,some in bands.items()}
-        files = {b:_finest(f'{where} {b or ""}'.strip(), some) for b,some in files.items()}
+        files = {b:_finest(f'{where} {b or ""}'.strip(), some, first=True) for b,some in files.items()}
         out[where] = files.get(None) or files
         offset = _offset_of(item, [a for some in bands.values() for a in some]) if where == 's2' else None
         if offset: out['offset'] = offset
@@ -115,11 +123,9 @@ def stac_scene(items # one or several: dictionaries, or paths of JSON files
     opened = [_opened(i) for i in items]
     found = {}
     for item,folder in opened:
-        own = _fields_of(item, folder)
-        if twice := set(own) & set(found):
-            raise OptionError('scene', f'{" and ".join(sorted(twice))} in {item.id} and in another item',
-                              'one item of each kind', 'Make a map of each date; mapping.compare tells what changed.')
-        found |= own
+        for k,v in _fields_of(item, folder).items():
+            if k in found: v = _together(k, found[k], v, item, opened[0][0])
+            found[k] = v
     if not {'s1','s2'} & set(found):
         keys = ', '.join(k for item,_ in opened for k in item.assets)
         raise OptionError('scene', f'assets {keys or "none"}', 'bands of Sentinel-2 or polarisations of Sentinel-1',

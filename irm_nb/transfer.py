@@ -62,7 +62,7 @@ class Config:
     target_arch: str = 'googlenet' # of f_T, of students in its place, and of the encoders of branches
     source_weights: str = None # file of local weights for f_pre, instead of training it
     auxiliary_weights: str = None # file that the auxiliaries begin with
-    target_weights: str = None # file that f_T begins with; rows that begin elsewhere (TLF, pair encoders) take none
+    target_weights: str = None # file that f_T begins with; branches of it, and rows that begin elsewhere, take none
     adapt_mode: str = 'full' # f_S: 'full', or 'head' (the paper's Finetune)
     tau: float = 0.7 # F1's filter
     balanced: bool = False # F1's filter by predicted class

@@ -101,6 +101,7 @@ class CloudLab(Live):
     def __init__(self, pairs:Scenes, networks, # as `ensemble` takes them
                  bank=None, # of `cloud_bank`, for the texture of real clouds
                  **kwargs): # of `ensemble`
+        check_ground(pairs, 'Look at pairs under real clouds with the inspector.')
         self.ensemble = ensemble(pairs, networks, **kwargs)
         self.bank = bank
         self.without = {}

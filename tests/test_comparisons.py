@@ -77,6 +77,11 @@ def test_regret_where_it_was_measured():
     with pytest.raises(OptionError, match='nothing was measured'): least_regret(regrets('0–25 %'), 0)
     assert set(least_regret(regrets('0–12.5 %','12.5–25 %'), .123).cover) == {'0–12.5 %'}
     assert set(least_regret(regrets('clear','0–25 %'), 0).cover) == {'clear'}
+    for c in (7, 14, 28, 55, 56):
+        first,second = f'0–{c} %',f'{c}–100 %'
+        assert set(least_regret(regrets(first, second), c/100).cover) == {first}
+    unpaired = regrets('0–25 %').replace({'regret':{.1:np.nan}})
+    assert least_regret(unpaired).method.tolist() == ['f_S']
 
 @pytest.mark.parametrize('edges', [(0,.003,.004,1), (0,.001,.003,.005,1), (0,1/3,2/3,1)])
 def test_every_sample_is_in_a_bin(edges):
@@ -100,6 +105,18 @@ def test_figures_of_one_setting(figure, other):
     "Two targets, or one cell twice, have no mean"
     t = pd.DataFrame([row('world', .9), row(other, .3), row('world', .8, 'without IRM'), row(other, .2, 'without IRM')])
     with pytest.raises(OptionError): figure(t)
+
+def test_rows_that_are_not_drawn():
+    "What failed, and methods that were left out, need not be of the same setting"
+    t = pd.DataFrame([row('world', .9), row('world', .8, 'without IRM'), row('hunan', .3, 'SL'), row('hunan', np.nan, 'KDHN')])
+    methods_figure(t, order=['Ours','without IRM'])
+    methods_figure(t[t.method != 'SL'])
+    budget_figure(t, methods=['Ours','without IRM'])
+    with pytest.raises(OptionError): methods_figure(t)
+
+def test_covers_of_one_content():
+    t = pd.DataFrame([row('world', v, m) | dict(cloud_scenario=k) for m in ('Ours','without IRM') for k,v in (('half', .9), ('thin', .8))])
+    with pytest.raises(OptionError, match='two rows'): content_figure(t)
 
 def test_runs_of_one_setting():
     with pytest.raises(OptionError):

@@ -165,6 +165,10 @@ def test_scales_are_of_what_was_measured():
         scale = pictures(s.with_modality('dem', replace(s['dem'], values=np.nan_to_num(values, nan=-9999), present=there)))[-1].scale
         assert scale.lo == pytest.approx(s.dem[there].min()) and scale.hi == pytest.approx(s.dem[there].max())
 
+def test_old_results_are_not_taken_for_new():
+    "What a set that lacks something means has changed once: the keys of what was made of it as well"
+    assert lacking(pairs(), 'sar').__key__()[-2:] == ['lacking', 2] and 'lacking' not in pairs().__key__()
+
 # Bands
 
 def test_encoders_begin_by_the_names_of_bands():

@@ -27,6 +27,7 @@ from irm_nb.models import new_model
 from irm_nb.patches import Scene
 from irm_nb.raster import raster_digest, write_raster
 from irm_nb.regions import region
+from irm_nb.report import read_results
 from irm_nb.scenes import Modality
 from irm_nb.sheets import split_list
 from irm_nb.stac import outline, stac_scene, _box_of
@@ -404,6 +405,20 @@ def test_offsets_that_an_item_declares(properties, offset):
     said = {'raster:bands': [dict(scale=.0001, offset=-.1, nodata=0)]}
     assert stac_scene([item({k: dict(href=v) | said for k,v in colours().items()}, **properties)])[0].offset == offset
 
+def test_two_names_of_one_file(tmp_path, ground):
+    "Archives list a band once as GeoTIFF and once as JPEG 2000"
+    both = {k: raster(tmp_path/f'{k}.tif', ground[0][:1]) for k in ('red','red-jp2')}
+    assert stac_scene([item(both)])[0].s2['B04'] == both['red']
+
+def test_an_item_a_polarisation():
+    "Of one moment, bands of several items are one scene"
+    parts = [item({k: f'{k}.tif'}, k) for k in ('vv','vh')]
+    assert set(stac_scene(parts)[0].s1) == {'VV','VH'}
+
+def test_offsets_of_an_asset():
+    said = {'raster:scale':.0001, 'raster:offset':-.1}
+    assert stac_scene([item({k: dict(href=v) | said for k,v in colours().items()})])[0].offset == -1000
+
 def test_links_are_decoded(tmp_path):
     (tmp_path/'my data').mkdir()
     f = raster(tmp_path/'my data'/'red.tif', np.zeros((1,8,8), np.uint16))
@@ -424,6 +439,12 @@ def test_other_fields_of_an_edited_record(tmp_path, field, value):
     f = tmp_path/'out'/'cells'/f'{c.key}.json'
     f.write_text(json.dumps(json.loads(f.read_text()) | {field:value}))
     with pytest.warns(UserWarning, match='answers of another test'): assert to_run(tmp_path/'out', [c]) == [c]
+
+def test_records_where_some_parts_are_empty(tmp_path):
+    "Pairs that are all clear beside some that are not: nothing is lost in a table of both"
+    cells = [Cell(samples=120, choices=SMALL, method='SL', cloud_scenario=k) for k in ('clear','half')]
+    run(cells, tmp_path/'store', out=tmp_path/'out', comp=CPU)
+    assert read_results(tmp_path/'out').error.isna().all()
 
 def test_a_cell_that_fails_has_no_answers(tmp_path):
     c = Cell(samples=120, choices=SMALL, method='SL')

@@ -73,7 +73,7 @@ def late_fusion_start(f_pre:Predictor, batches:Batches, n_classes:int, seed) -> 
     return reestimate_bn(m.to(batches.comp.device), batches)
 
 # %% ../../nbs/23_fusion.ipynb #af9824df
-@stage('TLF')
+@stage('TLF', version=2)
 def fuse_late(f_pre:Predictor, train:Scenes, labelled, # rows of L
               head:TrainConfig, body:TrainConfig, # for the classifier, then for everything
               seed:int, comp:Compute, *, work=None) -> Predictor:
@@ -171,7 +171,9 @@ def live_teachers(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor
 
 # %% ../../nbs/23_fusion.ipynb #5b17cc78
 def _branched(task, cfg):
-    return replace(cfg, target_arch=branches_of(cfg.target_arch, task.train), regulation='none', regulation_options=())
+    arch = branches_of(cfg.target_arch, task.train)
+    weights = cfg.target_weights if arch == cfg.target_arch else None # those of one network are not those of branches
+    return replace(cfg, target_arch=arch, target_weights=weights, regulation='none', regulation_options=())
 
 @method('two branches')
 def two_branches(task, cfg, store, comp):
@@ -183,7 +185,7 @@ def branched(kind:type, task:Task, cfg:Config, store:Store, comp:Compute, **opti
     "f_T with branches, taught by eq. (3) and a step of its own"
     plain = _branched(task, cfg)
     said = opinions_of(teachers(task, cfg, store, comp), task.train, store, comp)
-    weights = read_weights(cfg.target_weights)
+    weights = read_weights(plain.target_weights)
     return store(train_network, f'F2-{kind.__name__}', Architecture(plain.target_arch), task.train,
                  target_rows(task, cfg), regulated(said, task, plain), cfg.target, (task.seed, 'F2'), comp,
                  weights=weights, kind=kind, options=options, **monitored(said, task, cfg))

@@ -151,7 +151,7 @@ PRETRAINING = {k:(partial(Agreement, loss=f), Epochs) for k,f in AGREEMENT.items
 PRETRAINING |= dict(predict=(Prediction, Epochs), near=(partial(Agreement, loss=info_nce), NearEpochs))
 
 # %% ../../nbs/24_pairs.ipynb #9177a614
-@stage('pairs-{loss}')
+@stage('pairs-{loss}', version=2)
 def train_encoders(arch:Architecture, # of `Branches`
                    train:Scenes, rows, # of samples that have all modalities
                    loss:str, # of `PRETRAINING`

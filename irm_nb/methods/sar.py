@@ -37,7 +37,7 @@ def finetune_sar(task, cfg, store, comp):
 def all_radar(task:Task) -> Scenes: # labels hidden
     "The target's radar images in the order of their ids, and nothing beside them"
     sides = [s.select(SAR) for s in (task.train, task.test)]
-    sides = [s.subset(s.visible) for s in sides]
+    sides = [s if s.visible.all() else s.subset(s.visible) for s in sides]
     ids = sides[0].ids + sides[1].ids
     radar = sides[0][SAR]
     order = np.argsort(ids)
@@ -50,7 +50,10 @@ def clearest_pairs(task:Task, n=20) -> Scenes: # of L
     "The n least cloudy pairs of L, with the clear optical image where it is known"
     both = task.train.select(SAR, **{k:i.bands for k,i in task.source.inputs.items()})
     L = np.asarray(task.labelled)
-    pairs = both.subset(L[has(both, both.names).numpy()[L]])
+    L = L[has(both, both.names).numpy()[L]]
+    if not len(L):
+        raise BudgetError('labelled', 'no pair', 'some with a radar and an optical image', 'Label such pairs.')
+    pairs = both.subset(L)
     cover = np.zeros(len(pairs)) if pairs.cover is None else pairs.cover
     p = pairs.subset(np.lexsort([hash_ids(pairs.ids, 'pairs', task.seed), cover])[:n])
     return p if p.clear is None else replace(p, opt=p.clear, clear=None, alpha=None)
@@ -146,11 +149,11 @@ def cycit(task, cfg, store, comp):
 @method('TTL', [SAR], '[35]', in_paper=True)
 def transitive(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
     "Optical to radar by way of a network for the target's optical images"
+    check_channels('TTL', task.train.select(OPT).inputs, task.train.select(SAR).inputs)
     between = distil(source_teacher(task, cfg, store, comp), task, cfg, store, comp, OPT)
     y,rows = pseudo_labels(task, cfg, cached_logits(between, task.train, store, comp, 'rest'))
     arch = Architecture(cfg.auxiliary_arch)
     seen = task.train.select(SAR)
-    check_channels('TTL', between.inputs, seen.inputs)
     rows = rows[has(seen, seen.names)[rows]]
     return store(train_network, 'TTL', arch, seen, rows, SoftLabels(y), cfg.auxiliary, (task.seed, 'TTL'), comp,
         start=between)
