@@ -475,7 +475,6 @@ def _loss_name(step):
     what = getattr(loss, '__qualname__', type(loss).__name__).replace('.<locals>', '')
     return type(step).__name__ + f' with {what}'*(loss is not None)
 
-
 # %% ../nbs/11_train.ipynb #4829558e
 def _take_first(v): # in place; weights are channels last, and what is sent must not be
     sent = v.contiguous()
