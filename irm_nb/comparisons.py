@@ -80,7 +80,7 @@ def score_axis(axis, score): # of a Matplotlib plot
 
 def difference_name(score): return 'difference' + ',\npoints'*is_share(score)
 
-def in_axis_units(difference, score): return 100*difference if is_share(score) else difference
+def in_axis_units(v, score): return 100*v if is_share(score) else v # scores, or differences of them
 
 # %% ../nbs/62_comparisons.ipynb #6e3c9485
 def methods_in_order(table, order, name='method') -> list: # `order`: None, a column, or the names themselves
@@ -318,9 +318,9 @@ def cover_figure(table, # of `tables.by_cover`
     "Accuracy by cover, and by how much one sensor alone would have been better or worse"
     need_columns(table, 'cover', 'method', 'OA', 'best', 'regret', 'regret_lo', 'regret_hi')
     shown = methods_in_order(table, methods)
-    look = looks(shown, sees=seen_by(table))
-    bins = [b for b in dict.fromkeys(table.cover) if b != 'all']
     sees = seen_by(table)
+    look = looks(shown, sees=sees)
+    bins = [b for b in dict.fromkeys(table.cover) if b != 'all']
     singles = {m for m in shown if (sees_one(sees[m]) if m in sees else m in set(table.best))}
     few = {m:look[m] for m in (compared or [m for m in shown if m not in singles])}
     fig,axs = plate(DOUBLE, 1.6 + .2*len(bins)*max(1, len(few)/3), 1, 2, width_ratios=[1, 1.2])

@@ -18,7 +18,7 @@ import pandas as pd
 from fastcore.basics import patch
 from matplotlib.ticker import MaxNLocator
 
-from .comparisons import score_name
+from .comparisons import in_axis_units, score_name
 from .advice import PAPER_LIMIT, Advice, advise, as_score, grid_points, nearest_point, paired_gain, score_cells
 from .core import *
 from .figures import *
@@ -290,8 +290,6 @@ def best_methods(points:pd.DataFrame, # of `grid_points`
         rows.append(dict(cover=cover, per_class=n, what=f'{best} {said}'))
     return pd.DataFrame(rows).pivot(index='cover', columns='per_class', values='what')
 
-def _scale(score): return 100 if is_share(score) else 1
-
 # %% ../nbs/66_explore.ipynb #7ae1dc8c
 def content_panel(curves:pd.DataFrame, # of `content_curves`
                   content=None, # where somebody stands
@@ -301,7 +299,7 @@ def content_panel(curves:pd.DataFrame, # of `content_curves`
     out = []
     for m,how in look.items():
         g = curves[curves.method == m]
-        x,y = 100*g.content.to_numpy(),_scale(score)*g['mean'].to_numpy()
+        x,y = 100*g.content.to_numpy(),in_axis_units(g['mean'].to_numpy(), score)
         out.append(Curve(m, x, y, how['color'], how['ls'], True))
     title = score_name(score) + ', %'*is_share(score)
     return Panel(title, out, at=None if content is None else 100*content, **_content_axis())
@@ -315,7 +313,7 @@ def gain_panel(points:pd.DataFrame, # of `grid_points`, at one cover and label b
     "The difference of two methods, seed by seed, with its interval"
     g = paired_gain(points, ours, without, 'score').dropna(subset='content')
     if not len(g): return None
-    mean,lo,hi = (_scale(score)*g[k].to_numpy() for k in ('mean','lo','hi'))
+    mean,lo,hi = (in_axis_units(g[k].to_numpy(), score) for k in ('mean','lo','hi'))
     line = Curve(f'{ours} less {without}, 95 % interval over seeds', 100*g.content.to_numpy(), mean, INK, '-', True,
                  lo, hi)
     at = None if content is None else 100*content
