@@ -31,7 +31,7 @@ def information_contribution(logits:torch.Tensor # auxiliary's [B,K]
 def discrepancy_ratio(contributions:dict, # modality -> S [B]
                       level='batch', # 'batch' (eq. 7 as printed) or 'sample' (as the text says)
                       normalize=False # scale to a sum of M
-                     ) -> dict: # modality -> ρ: scalars for a batch, [B] for samples; in [1/K, K]
+                     ) -> dict: # modality -> ρ: scalars for a batch, [B] for samples; in [1/K, K], with `normalize` in (0, M)
     "Weights of the modalities' losses, eq. (7): the surer modality gets less"
     check_option('level', level, ('batch','sample'))
     s = {m:v.detach().float() for m,v in contributions.items()}
@@ -281,13 +281,15 @@ def on(self:RegulatedLoss, device) -> Regulated: return Regulated(self, device)
 # %% ../nbs/13_irm.ipynb #d4d7aab6
 @torch.no_grad()
 def modality_losses(logits:torch.Tensor, # of the target network, in eval mode [N,K]
-                    auxiliaries:dict # modality -> logits [N,K]
-                   ) -> dict: # ce_NAME, kl_NAME for each modality: means over N
+                    auxiliaries:dict, # modality -> logits [N,K]
+                    present:dict=None # modality -> bool [N], where some samples lack it
+                   ) -> dict: # ce_NAME, kl_NAME for each modality: means over the samples that have it
     "Loss of the target network against each modality's teacher"
     out = {}
     for m,t in auxiliaries.items():
-        y = soft_labels(t)
-        out[f'ce_{m}'] = float(soft_cross_entropy(logits, y))
+        there = torch.as_tensor((present or {}).get(m, torch.ones(len(t), dtype=torch.bool)))
+        y = soft_labels(t[there])
+        out[f'ce_{m}'] = float(soft_cross_entropy(logits[there], y))
         out[f'kl_{m}'] = out[f'ce_{m}'] - float(entropy(y).mean())
     return out
 
@@ -296,5 +298,6 @@ def modality_losses(logits:torch.Tensor, # of the target network, in eval mode [
 class ModalityMonitor:
     "`modality_losses` as an argument of a training"
     auxiliaries: dict # modality -> logits on the watched rows [M,K]
+    present: dict = field(default_factory=dict) # modality -> bool [M], where some samples lack it
     def __post_init__(self): check_teachers(**self.auxiliaries)
-    def __call__(self, logits): return modality_losses(logits, self.auxiliaries) # [M,K]
+    def __call__(self, logits): return modality_losses(logits, self.auxiliaries, self.present) # [M,K]

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['PAIRS', 'PAPER', 'flops_of', 'product', 'arithmetic_row', 'step_ms', 'step_times', 'decode', 'world_row',
            'write_jpegs', 'plain_loop', 'load_row', 'first_batch', 'open_row', 'noise_training', 'short_training',
-           'answer_of', 'busy_neighbour', 'busy_row', 'epochs_begun', 'paper_minutes', 'paper_row', 'quiet_pairs',
-           'peak_on', 'memory_ratio', 'memory_row', 'peak_after']
+           'answer_of', 'busy_neighbour', 'busy_row', 'seeds_row', 'epochs_begun', 'paper_minutes', 'paper_row',
+           'quiet_pairs', 'peak_on', 'memory_ratio', 'memory_row', 'peak_after']
 
 # %% ../nbs/73_limits.ipynb #4a79d374
 import os, subprocess, sys, tempfile, time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -27,6 +27,7 @@ from .bench import *
 from .bench import _sync
 from .core import *
 from .distill import HardLabels
+from .experiments import local_client
 from .folders import scene_folder
 from .irm import REGULATIONS, SOURCE, RegulatedLoss
 from .models import new_model
@@ -190,6 +191,20 @@ def busy_row(quick):
         t = {f:f() for f in ((alone,beside) if i % 2 else (beside,alone))}
         out.append(t[beside]/t[alone])
     return out
+
+# %% ../nbs/73_limits.ipynb #6fa9b1e6
+@bench_row('seeds', 'reported', gpu='≤ 0.5')
+def seeds_row(quick):
+    "Several short trainings at once, each in a process of its own, over the same one after the other"
+    gpu = compute().family == 'cuda'
+    k,steps = (2, 2) if quick else (5, 400) if gpu else (cores(), 40)
+    with ExitStack() as stack:
+        try: client = stack.enter_context(local_client(k))
+        except OptionError as e: raise Skipped(str(e)) from e
+        def at_once(): client.gather([client.submit(short_training, steps, pure=False) for _ in range(k)])
+        def in_turn():
+            for _ in range(k): short_training(steps)
+        return interleave(at_once, in_turn, 1 if quick else 3)
 
 # %% ../nbs/73_limits.ipynb #7deb2549
 PAPER = dict(pairs=13_000, epochs=200)

@@ -22,6 +22,7 @@ from torch.nn.utils import fuse_conv_bn_eval
 
 from .batches import Batches
 from .core import *
+from .scenes import VISIBLE, same_band
 from .store import LIBRARY_CODE, own_code, read_tensors
 
 # %% ../nbs/10_models.ipynb #c9eb35e5
@@ -224,12 +225,6 @@ def _branches(text): # ARCH:name=channels,name=channels
 BACKBONES['branches'] = _branches
 
 # %% ../nbs/10_models.ipynb #61236590
-_SAME_BAND = dict(R='B04', RED='B04', G='B03', GREEN='B03', B='B02', BLUE='B02', NIR='B08', SWIR1='B11', SWIR2='B12')
-
-def _band(name): # as Sentinel-2 writes it, where it has one
-    name = str(name).upper()
-    return _SAME_BAND.get(name) or re.sub(r'^B(\d)$', r'B0\1', name)
-
 def fit_first_layer(weight:torch.Tensor, # [O,K,h,w], trained on K bands
                     in_channels:int,
                     bands=None, # names of the new channels
@@ -241,9 +236,9 @@ def fit_first_layer(weight:torch.Tensor, # [O,K,h,w], trained on K bands
         if said is not None and len(said) != n:
             raise ShapeError(name, ', '.join(map(str, said)), f'{n} names', 'Name each band once, in order.')
     if old == in_channels and None in (bands, known): return weight
-    at = {_band(k):i for i,k in enumerate(known or ())}
+    at = {same_band(k):i for i,k in enumerate(known or ())}
     mean = weight.mean(1)
-    columns = [weight[:,at[b]] if b in at else mean for b in map(_band, bands or range(in_channels))]
+    columns = [weight[:,at[b]] if b in at else mean for b in map(same_band, bands or range(in_channels))]
     return torch.stack(columns, 1)*(old/in_channels)
 
 # %% ../nbs/10_models.ipynb #8fd9a848
@@ -336,7 +331,7 @@ class Layout:
 
 _S2 = tuple('B01 B02 B03 B04 B05 B06 B07 B08 B8A B09 B10 B11 B12'.split())
 _SAR = Layout(('VV','VH'), 'dB', (-12.59,-20.26), (5.26,5.91))
-_MULTISPECTRAL = Layout(_S2, 'reflectance', (0.,)*13, (1/0.3,)*13)
+_MULTISPECTRAL = Layout(_S2, 'reflectance', (0.,)*13, tuple(1/0.3 if b in VISIBLE else 1/0.6 for b in _S2))
 
 LAYOUTS = dict(
     SENTINEL1_GRD_MOCO=_SAR,
@@ -386,9 +381,9 @@ def expected_stats(layout, # a `Layout`, or None: the set's own
                   ) -> dict: # the same, as the weights expect them
     "Means and deviations that weights of a layout expect"
     if layout is None or layout.units != units: return own
-    at = {_band(b):i for i,b in enumerate(layout.bands)}
+    at = {same_band(b):i for i,b in enumerate(layout.bands)}
     out = {k:list(v) for k,v in own.items()}
-    for c,b in enumerate(map(_band, bands)):
+    for c,b in enumerate(map(same_band, bands)):
         if b in at:
             out['mean'][c] = layout.mean[at[b]]
             out['std'][c] = layout.std[at[b]]
@@ -476,7 +471,7 @@ def reestimate_bn(m:nn.Module,
                   batches:Batches, # unlabelled images of the new domain
                   rows=None, # indices to use; without, those of samples that have something to see
                   batch=256) -> nn.Module:
-    "Batch-norm statistics of another domain, as an average over its batches, in place"
+    "Batch-norm statistics of another domain, as an average over batches of all kinds of its images, in place"
     m.eval()
     norms = [b for b in m.modules() if isinstance(b, (nn.BatchNorm1d, nn.BatchNorm2d)) and b.track_running_stats]
     if not norms:
@@ -489,8 +484,8 @@ def reestimate_bn(m:nn.Module,
         b.momentum = None
         b.train()
     rows = torch.tensor(batches.s.visible).nonzero()[:,0] if rows is None else torch.as_tensor(rows)
+    mixed = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))] # sets lie class by class
     with batches.comp.autocast():
-        for r in rows.split(batch):
-            if len(r) == min(batch, len(rows)): m(batches(r))
+        for r in mixed.chunk(-(-len(rows)//batch)): m(batches(r))
     for b,k in zip(norms, kept): b.momentum = k
     return m.eval()

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['ROLES', 'DISTIL_ON', 'PAIRS_LOSSES', 'PRESETS', 'Weights', 'read_weights', 'Config', 'Predictor', 'trained',
            'n_channels', 'begun', 'train_network', 'load_source', 'pretrain', 'moved', 'adapt_network', 'adapt_on',
-           'adapt', 'source_teacher', 'logits_of', 'cached_logits', 'balanced_rows', 'with_balanced', 'has',
-           'pseudo_labels', 'distil', 'taught_by', 'target_rows', 'opinions_of', 'regulated', 'monitored',
+           'adapt', 'check_alike', 'source_teacher', 'logits_of', 'cached_logits', 'balanced_rows', 'with_balanced',
+           'has', 'pseudo_labels', 'distil', 'taught_by', 'target_rows', 'opinions_of', 'regulated', 'monitored',
            'train_target', 'teachers', 'check_task', 'check_regulation', 'irm_transfer', 'evaluate', 'tidy']
 
 # %% ../nbs/14_transfer.ipynb #78b458b6
@@ -48,7 +48,7 @@ def read_weights(text) -> Weights: # FILE.safetensors, or FILE.safetensors?layou
 # %% ../nbs/14_transfer.ipynb #1b7d8f36
 @dataclass(frozen=True)
 class Config:
-    "Every choice of the method; the defaults are the paper's where it speaks"
+    "Every choice of the method; the defaults are sized for a processor, the paper's are `PRESETS['paper']`"
     pretrain: TrainConfig = TrainConfig(epochs=30, batch=32)
     head: TrainConfig = TrainConfig(epochs=8, batch=32) # new classifier on L, body frozen
     adapt: TrainConfig = TrainConfig(epochs=15, batch=32, lr=3e-4) # then the whole network, at a smaller rate
@@ -301,7 +301,7 @@ def begun(arch:str, n_classes, train:Scenes, stats, purpose, weights:Weights) ->
     return m,stats
 
 # %% ../nbs/14_transfer.ipynb #f462a041
-@stage('{name}')
+@stage('{name}', version=2)
 def train_network(name:str, # of the stage
                   arch:Architecture, train:Scenes, # set to learn from, all of its modalities
                   rows, # of `train`
@@ -354,7 +354,7 @@ def moved(f_pre:Predictor, train:Scenes, batches:Batches) -> torch.nn.Module:
         m = start_from(wider, f_pre.state, channel_names(train.inputs), channel_names(f_pre.inputs))
     return reestimate_bn(m.to(batches.comp.device), batches)
 
-@stage('adapt-{train.names[0]}-{mode}')
+@stage('adapt-{train.names[0]}-{mode}', version=2)
 def adapt_network(f_pre:Predictor, train:Scenes, # in the modality to look at
                   labelled, # rows of L
                   mode:str, # 'full', 'top' or 'head': what is trained after the head
@@ -387,6 +387,15 @@ def adapt(f_pre:Predictor, task:Task, cfg:Config, store:Store, comp:Compute,
     "f_S and the Finetune rows"
     seen = task.seen_by_source if name is None or name in task.source.names else task.train.select(name)
     return adapt_on(seen, f_pre, task, cfg, store, comp, mode)
+
+def check_alike(p:Predictor, stats:dict, # of `channel_stats`
+                channels, # which of them are the predictor's
+                name:str):
+    "`WeightsError` for a network that was normalised in another way than what it is to be shown"
+    for k in ('mean','std'):
+        if not np.allclose(p.stats[k], np.array(stats[k])[channels], rtol=1e-3, atol=1e-5):
+            raise WeightsError(name, 'statistics of its own', 'those of the training side',
+                               'Put networks together that were normalised alike: leave layouts of weights out.')
 
 def source_teacher(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
     "f_S, steps 1 and 2"
@@ -426,7 +435,10 @@ def pseudo_labels(task:Task, cfg:Config, logits:torch.Tensor) -> tuple: # (soft 
     y = soft_labels(logits)
     L = torch.as_tensor(np.array(task.labelled))
     check_rows(y, range(len(task.train)), len(task.classes))
-    kept = keep(y, cfg.tau, cfg.balanced) & has(task.train, task.source.names)
+    judged = has(task.train, task.source.names)
+    judged[L] = False
+    kept = torch.zeros_like(judged)
+    if judged.any(): kept[judged] = keep(y[judged], cfg.tau, cfg.balanced)
     kept[L] = cfg.distil_on == 'train'
     y[L] = F.one_hot(torch.as_tensor(task.train.labels[task.labelled]), y.shape[1]).float()
     if kept.sum() < 2:
@@ -483,7 +495,8 @@ def monitored(opinions:dict, task:Task, cfg:Config) -> dict:
     "What is watched of F2, and how often"
     rows = target_rows(task, cfg)
     auxiliaries = {t:z[rows] for t,z in opinions.items() if t != SOURCE}
-    return dict(monitor=ModalityMonitor(auxiliaries), monitor_every=cfg.monitor_every)
+    present = {t:p[np.asarray(rows)] for t,p in _some_lack(task).items() if t in auxiliaries}
+    return dict(monitor=ModalityMonitor(auxiliaries, present), monitor_every=cfg.monitor_every)
 
 # %% ../nbs/14_transfer.ipynb #69bc2454
 def train_target(teachers:dict, # name -> `Predictor`; f_S under `SOURCE`

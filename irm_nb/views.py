@@ -111,7 +111,10 @@ def leave_out(x, # [B,C,H,W], normalised
     if len(slices) < 2: return x
     lost = torch.randint(len(slices), (len(x),), generator=g)
     lost[torch.rand(len(x), generator=g) >= share] = -1
-    if there is not None: lost[there.sum(1) < 2] = -1
+    if there is not None:
+        several = there.sum(1) > 1
+        among = torch.multinomial(torch.where(several[:,None], there, True).float(), 1, generator=g)[:,0]
+        lost = torch.where(several & (lost >= 0), among, -1)
     out = x.clone(memory_format=torch.channels_last)
     for k,at in enumerate(slices.values()): out[(lost == k).to(x.device),at] = 0
     return out

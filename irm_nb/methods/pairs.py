@@ -21,7 +21,7 @@ from torch import nn
 from ..batches import *
 from ..core import *
 from ..distill import *
-from .fusion import branches_of, late_fusion_start, on_labels
+from .fusion import branches_of, encoder_name, late_fusion_start, on_labels
 from .registry import *
 from ..models import *
 from ..scenes import *
@@ -151,7 +151,7 @@ PRETRAINING = {k:(partial(Agreement, loss=f), Epochs) for k,f in AGREEMENT.items
 PRETRAINING |= dict(predict=(Prediction, Epochs), near=(partial(Agreement, loss=info_nce), NearEpochs))
 
 # %% ../../nbs/24_pairs.ipynb #9177a614
-@stage('pairs-{loss}', version=2)
+@stage('pairs-{loss}', version=3)
 def train_encoders(arch:Architecture, # of `Branches`
                    train:Scenes, rows, # of samples that have all modalities
                    loss:str, # of `PRETRAINING`
@@ -185,7 +185,7 @@ def encoders_on(seen:Scenes, # pairs without labels
 def encoders(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
     "An encoder for each modality, pre-trained on the pairs of the training side"
     seen = replace(task.train, labels=np.full(len(task.train), -1))
-    alike = replace(cfg, source_arch=cfg.target_arch)
+    alike = replace(cfg, source_arch=encoder_name(cfg.target_arch), source_weights=None)
     start = pretrain(task.source, alike, store, comp) if cfg.pairs_from_source else None
     return encoders_on(seen, cfg.target_arch, cfg.pairs, store, comp, cfg.pairs_loss, task.seed, start)
 
@@ -217,7 +217,7 @@ def encoder_of(p:Predictor, # of `encoders`
                train:Scenes, *purpose # modalities to see; seeds and names of the new classifier's weights
               ) -> Predictor:
     "Some of the encoders of a pair network"
-    arch = branches_of(p.arch.split(':')[1], train)
+    arch = branches_of(p.arch, train)
     m = new_model(arch, len(p.classes), n_channels(train), *purpose)
     own = m.state_dict()
     state = {k:p.state.get(k, v) if k.split('.')[0] in train.names else v for k,v in own.items()}

@@ -216,7 +216,7 @@ class Subdomains(nn.Module):
         return ce + tradeoff(done)*gap,dict(ce=ce, lmmd=gap)
 
 # %% ../../nbs/22_sar.ipynb #a5e5c1c0
-@stage('DSAN')
+@stage('DSAN', version=2)
 def align_subdomains(f_S:Predictor, train:Scenes, # in radar and in what f_S sees
                      labelled, # rows of L
                      cfg:TrainConfig, seed:int, comp:Compute, *, work=None) -> Predictor:

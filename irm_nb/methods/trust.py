@@ -121,7 +121,7 @@ class Reliability:
         middles = (np.array(self.edges[1:]) + self.edges[:-1])/2
         return np.interp(cover, middles, self.rates)
     def deviation(self, cover) -> np.ndarray: # [N]: standard error of the rate
-        at = np.digitize(cover, self.edges[1:-1])
+        at = np.digitize(cover, self.edges[1:-1], right=True)
         r = self.rates[at]
         return np.sqrt(r*(1 - r)/(np.array(self.counts)[at] + self.weight))
 
@@ -130,7 +130,7 @@ def reliability(right, # bool [N]
                 edges=EDGES, weight=10.) -> Reliability:
     "Count by bins of cover"
     right = np.asarray(right, bool)
-    at = np.digitize(np.asarray(cover), edges[1:-1])
+    at = np.digitize(np.asarray(cover), edges[1:-1], right=True)
     def per_bin(v): return tuple(float(x) for x in np.bincount(at[v], minlength=len(edges) - 1))
     return Reliability(per_bin(right), per_bin(np.ones(len(right), bool)), tuple(edges), weight)
 
@@ -143,9 +143,9 @@ def fold_tasks(task:Task, folds=5) -> list: # of (task, rows of L that it hides)
     labels = task.train.labels[task.labelled]
     drawn = hash_ids([task.train.ids[i] for i in task.labelled], 'folds', task.seed)
     order = task.labelled[np.lexsort((drawn, labels))]
-    told = replace(task.train, labels=task.reveal())
     parts = [np.sort(order[k::folds]) for k in range(folds)]
-    return [(Task(task.source, told, task.test, np.setdiff1d(task.labelled, part), task.seed), part) for part in parts]
+    def without(part): return Task(task.source, task.train, task.test, np.setdiff1d(task.labelled, part), task.seed)
+    return [(without(part), part) for part in parts]
 
 def under_skies(s:Scenes, skies:int, seed='fit') -> Scenes: # every sample `skies` times
     "The images as they are, under several more drawn skies, most of them cloudy"
@@ -168,7 +168,7 @@ def cross_fitted(task:Task,
     "What teachers say of labelled images that they were not tuned on"
     said,labels,cover = [],[],[]
     for t,part in fold_tasks(task, folds):
-        asked = under_skies(replace(task.train, labels=task.reveal()).subset(part), skies)
+        asked = under_skies(task.train.subset(part), skies)
         said.append(heard(teachers(t, store, comp), asked, store, comp))
         labels.append(torch.tensor(asked.labels))
         cover.append(covers(see, asked, store, comp))
