@@ -82,7 +82,7 @@ def _limits(note, card):
     yield 'Other regions, seasons, clouds and processing levels than those it was tested on: test it there first.'
     if t := about.get('temperature'): yield f'Its confidences are rates only when logits are divided by {t:.3g}.'
     else: yield 'Its confidences are not calibrated: do not read them as rates of being right.'
-    yield 'Single patches on which something depends for people: it gives no answer that should stand alone.'
+    yield 'Decisions about people that rest on a single patch: it gives no answer that should stand alone.'
 
 def card_text(note) -> str: # Markdown
     "The card of a saved predictor"

@@ -31,7 +31,7 @@ def information_contribution(logits:torch.Tensor # auxiliary's [B,K]
 def discrepancy_ratio(contributions:dict, # modality -> S [B]
                       level='batch', # 'batch' (eq. 7 as printed) or 'sample' (as the text says)
                       normalize=False # scale to a sum of M
-                     ) -> dict: # modality -> ρ: scalars for a batch, [B] for samples; in [1/K, K], with `normalize` in (0, M)
+                     ) -> dict: # modality -> ρ, a scalar, or [B] for samples; in [1/K, K], with `normalize` in (0, M)
     "Weights of the modalities' losses, eq. (7): the surer modality gets less"
     check_option('level', level, ('batch','sample'))
     s = {m:v.detach().float() for m,v in contributions.items()}

@@ -236,7 +236,7 @@ class Job:
     def cuts(self): return Cuts(self.laid.grid.height, self.laid.grid.width, self.size, self.stride, self.block)
 
 # %% ../nbs/58_patches.ipynb #3334698d
-def _quick(p, size): # a `Probe` with a network that answers faster, and that also normalises what is larger than a patch
+def _quick(p, size): # a `Probe` whose network answers faster, and that normalises images of any size
     x = torch.randn(2, len(p.predictor.stats['mean']), size, size, generator=torch.Generator().manual_seed(0))
     return replace(p, model=folded(p.model, x.to(p.comp.device)), predictor=replace(p.predictor, size=None))
 
@@ -371,6 +371,7 @@ def cut_block(job:Job, i, j) -> Block:
         cover[there[OPT]] = job.estimate(pairs.subset(there[OPT]))
     return _prepared(job, Block(pairs, there, cover, known, faults, whole), at)
 
+# %% ../nbs/58_patches.ipynb #76ff1e9f
 _BY_PIXEL = optical_channels,radar_channels # where a channel of a pixel depends on that pixel alone
 
 def _fed(job, p, b, rows, at): # -> what a network is fed of some patches [m,C,H,W]

@@ -135,7 +135,7 @@ class Epochs:
 # %% ../nbs/11_train.ipynb #1a3119aa
 @dataclass(frozen=True)
 class ImageConfig:
-    "How image nets and critics are trained; rates and momenta of Zhu et al. 2017"
+    "How generators and discriminators are trained; rates and momenta of Zhu et al. 2017"
     visits: int = 15_000 # images shown
     batch: int = 4
     lr: float = 2e-4 # for the first half, then down to 0 in a straight line

@@ -145,7 +145,7 @@ class Predictor(Kept):
     def __repr__(self):
         fed = ', '.join(f'{k} ({i})' for k,i in self.inputs.items())
         weights = sum(v.numel() for v in self.state.values())/1e6
-        return f'Predictor: {self.arch} on {fed}, {len(self.classes)} classes, {weights:.1f} M numbers'
+        return f'Predictor: {self.arch} on {fed}, {len(self.classes)} classes, {weights:.1f} M weights and statistics'
     def __key__(self): return [self.key, Architecture(self.arch).__key__()]
     @property
     def names(self): return tuple(self.inputs)

@@ -69,7 +69,7 @@ def compared(n): # x.shape[1] == 6, in_channels == 6
                 or isinstance(m, ast.Subscript) and ast.unparse(m).endswith('.shape[1]') for m in sides)
     return sides if about else []
 
-MAKERS = dict(new_model=2, Conv2d=0, image_net=0, patch_critic=0, zeros=1, empty=1, rand=1, randn=1) # place of the count
+MAKERS = dict(new_model=2, Conv2d=0, generator_net=0, patch_discriminator=0, zeros=1, empty=1, rand=1, randn=1) # place of the count
 
 def given(n): # new_model(arch, k, 6), torch.zeros(1, 6, 8, 8), x.view(n, 6, …)
     name = n.func.attr if isinstance(n.func, ast.Attribute) else getattr(n.func, 'id', '')

@@ -99,30 +99,31 @@ def restoration_loss(restored, clear, cloudy # [B,3,H,W] in [-1,1]
     return 10*l1 + 10*(1 - s),dict(error=(restored - clear).abs().mean()/2, ssim=s)
 
 # %% ../../nbs/21_optical.ipynb #9da6ce41
-def cloud_nets(width:int, blocks:int) -> nn.ModuleDict: # of `image_net`
-    "The image net and its critic, initial weights"
+def cloud_nets(width:int, blocks:int) -> nn.ModuleDict: # of `generator_net`
+    "The generator and its discriminator, initial weights"
     with seeded('weights', 'SPL'):
-        return nn.ModuleDict(dict(net=translator_net('restored', 3, width, blocks), critic=patch_critic(3, width)))
+        net = translator_net('restored', 3, width, blocks)
+        return nn.ModuleDict(dict(net=net, discriminator=patch_discriminator(3, width)))
 
 class Restoring(nn.Module):
-    "The step that makes the clear image out of the cloudy one, and the critic's after it"
+    "The step that makes the clear image out of the cloudy one, and the discriminator's after it"
     def __init__(self, nets:nn.ModuleDict,
                  draw): # (share done, generator, batch) -> [B,6,H,W] in [-1,1]: clear, cloudy
         super().__init__()
         self.nets,self.draw = nets,draw
     def forward(self, batch):
         net = self.nets['net']
-        critic = self.nets['critic'].requires_grad_(False)
+        discriminator = self.nets['discriminator'].requires_grad_(False)
         both = augment(self.draw(batch.progress, batch.g, batch.n), batch.g)
         clear,cloudy = both.to(batch.comp.device).split(3, 1)
         with batch.comp.autocast():
             made = net(cloudy.contiguous(memory_format=torch.channels_last)).float()
             loss,logs = restoration_loss(made, clear, cloudy)
-            loss = loss + lsgan(critic(made), True)
+            loss = loss + lsgan(discriminator(made), True)
         yield loss,logs
-        critic.requires_grad_(True)
-        with batch.comp.autocast(): said = judged(critic, clear, made.detach())
-        yield said,dict(critic=said)
+        discriminator.requires_grad_(True)
+        with batch.comp.autocast(): said = judged(discriminator, clear, made.detach())
+        yield said,dict(discriminator=said)
 
 # %% ../../nbs/21_optical.ipynb #b7d85f0c
 def source_pairs(source:Scenes, dtype='uint8', # of the target's images
@@ -137,9 +138,9 @@ def source_pairs(source:Scenes, dtype='uint8', # of the target's images
         return corrupted(source.opt[rows], alpha[at], np.dtype(dtype))
     return draw
 
-@stage('SPL-source')
+@stage('SPL-source', version=2)
 def learn_on_source(source:Scenes, dtype:str, clouds:CloudSpec, how:ImageConfig, width:int, blocks:int,
-                    comp:Compute, *, work=None) -> tuple: # (weights of net and critic, history)
+                    comp:Compute, *, work=None) -> tuple: # (weights of net and discriminator, history)
     "Nets that learned to remove simulated clouds from source patches"
     nets = cloud_nets(width, blocks)
     step = Restoring(nets, source_pairs(source, dtype, clouds))
@@ -173,8 +174,8 @@ def cloudy_and_clear(z:torch.Tensor): # clear and cloudy images of the pairs, [N
     return draw
 
 # %% ../../nbs/21_optical.ipynb #99087f4f
-@stage('SPL-target')
-def learn_on_target(pairs:Scenes, start:dict, # weights of net and critic
+@stage('SPL-target', version=2)
+def learn_on_target(pairs:Scenes, start:dict, # weights of net and discriminator
                     how:ImageConfig, width:int, blocks:int, comp:Compute, *, work=None) -> ImageTranslator:
     "The same nets, after a few pairs of the target"
     nets = cloud_nets(width, blocks)

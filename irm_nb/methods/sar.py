@@ -74,30 +74,31 @@ def _shown(b, rows, g): return augment(b(rows), g).clamp(-1, 1).float()
 
 # %% ../../nbs/22_sar.ipynb #0567e81f
 class Cycle(nn.Module):
-    "The step of CycleGAN: both image nets, then both critics"
+    "The step of CycleGAN: both generators, then both discriminators"
     def __init__(self, width, blocks, radar:Batches, optical:Batches):
         super().__init__()
         self.sides = radar,optical
         with seeded('weights', 'CycleGAN'):
-            self.to_opt = image_net(3, 3, width, blocks)
-            self.to_sar = image_net(3, 3, width, blocks)
-            self.critics = nn.ModuleDict({k:patch_critic(3, width) for k in (OPT, SAR)})
+            self.to_opt = generator_net(3, 3, width, blocks)
+            self.to_sar = generator_net(3, 3, width, blocks)
+            self.discriminators = nn.ModuleDict({k:patch_discriminator(3, width) for k in (OPT, SAR)})
             self.opt_pool = Pool(50, 3, *radar.s.size)
             self.sar_pool = Pool(50, 3, *optical.s.size)
     def forward(self, batch):
-        critics = self.critics.requires_grad_(False)
+        discriminators = self.discriminators.requires_grad_(False)
         x,y = (_shown(b, torch.randint(len(b), (batch.n,), generator=batch.g), batch.g) for b in self.sides)
         with batch.comp.autocast():
             fake_y,fake_x,cycle,identity = there_and_back(self.to_opt, self.to_sar, x, y)
-            fooled = lsgan(critics[OPT](fake_y), True) + lsgan(critics[SAR](fake_x), True)
+            fooled = lsgan(discriminators[OPT](fake_y), True) + lsgan(discriminators[SAR](fake_x), True)
         yield fooled + 10*cycle + 5*identity,dict(fooled=fooled, cycle=cycle, identity=identity)
-        critics.requires_grad_(True)
+        discriminators.requires_grad_(True)
         with batch.comp.autocast():
-            said = judged(critics[OPT], y, self.opt_pool(fake_y)) + judged(critics[SAR], x, self.sar_pool(fake_x))
-        yield said,dict(critic=said)
+            said = judged(discriminators[OPT], y, self.opt_pool(fake_y))
+            said = said + judged(discriminators[SAR], x, self.sar_pool(fake_x))
+        yield said,dict(discriminator=said)
 
 # %% ../../nbs/22_sar.ipynb #f1281990
-@stage('CycleGAN')
+@stage('CycleGAN', version=2)
 def unpaired(source:Scenes, radar:Scenes, how:ImageConfig, width:int, blocks:int, comp:Compute,
              *, work=None) -> tuple: # (weights of the radar → optical net, history)
     "CycleGAN between source scenes and radar"
@@ -122,7 +123,7 @@ def paired(pairs:Scenes, start:dict, # weights of the radar → optical net
            lo:list, hi:list, # of `sar_limits`
            how:ImageConfig, width:int, blocks:int, seed:int, comp:Compute, *, work=None) -> ImageTranslator:
     "The radar → optical net goes on with radar and optical images of one place"
-    net = image_net(3, 3, width, blocks)
+    net = generator_net(3, 3, width, blocks)
     net.load_state_dict(start)
     step = Paired(net, *_sides(pairs, pairs, lo, hi, comp))
     history = fit(step, Draws(how, comp), (seed, 'CycIT'), work, desc='CycIT')
