@@ -69,7 +69,9 @@ def channel_stats(s:Scenes, chunk=32) -> dict: # {'mean': [C], 'std': [C]}
 def _check_place(comp, limit):
     if not isinstance(comp, Compute):
         raise OptionError('comp', f'a {type(comp).__name__}', 'a Compute', 'Pass compute().')
-    check_real('limit', limit, 0)
+    if limit is not None: check_real('limit', limit, 0)
+
+def _room(comp): return torch.cuda.mem_get_info(comp.device)[0]//2 if comp.family == 'cuda' else 8<<30
 
 def _check_stats(s, stats):
     "Means and deviations [1,C,1,1]"
@@ -93,7 +95,7 @@ class Batches:
     "Normalised batches of a set, on a device"
     def __init__(self, s:Scenes, stats, # of `channel_stats`
                  comp:Compute,
-                 limit=8<<30): # bytes that may live on the device
+                 limit=None): # bytes that may live on the device; None: 8 GiB, of a GPU half of what is free
         check_scenes('s', s)
         _check_place(comp, limit)
         self.s,self.comp = s,comp
@@ -101,7 +103,7 @@ class Batches:
         self.dtype = torch.bfloat16 if comp.precision == 'bf16' else torch.float32
         shape = len(s),*s.size,self.mean.numel()
         self.x = None # or all samples, where they find room
-        if np.prod(shape)*self.dtype.itemsize <= limit:
+        if np.prod(shape)*self.dtype.itemsize <= (_room(comp) if limit is None else limit):
             self.x = torch.empty(shape, dtype=self.dtype, device=comp.device)
         self.ready = torch.zeros(len(s), dtype=torch.bool) # samples already in `x`
     def __len__(self): return len(self.s)
@@ -109,16 +111,16 @@ class Batches:
         x = (channels(self.s, idx) - self.mean)/self.std
         there = _there(self.s, idx)
         if there is not None: x = x.masked_fill(there[:,:,None,None] == 0, 0)
-        return x.permute(0,2,3,1).to(self.comp.device, self.dtype).contiguous()
+        return sent(x.permute(0,2,3,1).to(self.dtype).contiguous(), self.comp.device)
     def __call__(self, idx) -> torch.Tensor: # indices [B] -> [B,C,H,W], channels last
         "The batch `idx`"
         idx = torch.from_numpy(rows_of(idx, len(self)))
         if self.x is None: return self._make(idx.numpy()).permute(0,3,1,2)
         new = idx[~self.ready[idx]]
         if len(new):
-            self.x[new.to(self.x.device)] = self._make(new.numpy())
+            self.x[sent(new, self.x.device)] = self._make(new.numpy())
             self.ready[new] = True
-        return self.x[idx.to(self.x.device)].permute(0,3,1,2)
+        return self.x[sent(idx, self.x.device)].permute(0,3,1,2)
 
 # %% ../nbs/06_batches.ipynb #f6eb8ba5
 def augment(x: torch.Tensor, # [B,C,H,W]
@@ -133,8 +135,10 @@ def augment(x: torch.Tensor, # [B,C,H,W]
     flips = torch.rand(3, len(x), generator=g) < 0.5
     view = flips[0]*1 + flips[1]*2 + flips[2]*4*(x.shape[-1] == x.shape[-2])
     out = torch.empty_like(x, memory_format=torch.channels_last)
-    for k in view.unique().tolist():
-        rows = torch.nonzero(view == k)[:,0].to(x.device)
+    order = view.argsort(stable=True) # one copy to the device, and none that waits for it
+    kinds,counts = view[order].unique_consecutive(return_counts=True)
+    parts = sent(order, x.device).split(counts.tolist())
+    for k,rows in zip(kinds.tolist(), parts):
         y = x[rows].flip([d for bit,d in ((1, -1), (2, -2)) if k & bit])
         out[rows] = y.transpose(-1,-2) if k & 4 else y
     return out

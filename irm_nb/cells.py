@@ -254,10 +254,12 @@ def circumstances(cell:Cell) -> dict: # the first columns of its record
     return dict(key=cell.key, **row, error=None, sees=sees, **counts, **made, **libraries)
 
 # %% ../nbs/51_cells.ipynb #730f576b
-def _forget_peak():
+def _forget_peak(comp):
     try: Path('/proc/self/clear_refs').write_text('5')
     except OSError: pass
-    if torch.cuda.is_available(): torch.cuda.reset_peak_memory_stats()
+    if comp.family == 'cuda':
+        torch.cuda.init()
+        torch.cuda.reset_peak_memory_stats(comp.device)
 
 def _peak(comp):
     "Megabytes, of the process and of the GPU"
@@ -339,7 +341,7 @@ def _other_answers(p, skies, store, comp):
 # %% ../nbs/51_cells.ipynb #885c70bc
 def measure(cell:Cell, store:Store, comp:Compute) -> tuple: # (dictionary, one line of `answers` for each test pair)
     "Train a cell, or take it from the store, and test it"
-    _forget_peak()
+    _forget_peak(comp)
     n = len(store.log)
     task = cell.task()
     start = time.perf_counter()

@@ -8,7 +8,7 @@ __all__ = ['POLARISATIONS', 'LOOK', 'LOOK_AGAIN', 'PATIENCE', 'IrmError', 'Unrea
            'StoreError', 'WeightsError', 'check_option', 'check_signature', 'check_own_name', 'check_whole',
            'check_real', 'check_share', 'one_spelling', 'as_path', 'file_name', 'polarisations', 'splitmix', 'hash_ids',
            'uniform', 'derive_seed', 'seeded', 'cpu_quota', 'cores', 'others_busy', 'threads_for', 'settle_threads',
-           'thread_words', 'Compute', 'compute', 'rank_and_size', 'launched', 'agreed', 'joined', 'later',
+           'thread_words', 'Compute', 'compute', 'sent', 'rank_and_size', 'launched', 'agreed', 'joined', 'later',
            'hashed_fields', 'digest', 'array_digest', 'file_digest', 'file_stamp', 'content_digest', 'check_as_left',
            'check_head', 'tree_stamp', 'tree_digest', 'frozen', 'debris', 'atomic_file', 'atomic_folder', 'write_json',
            'peak_memory', 'store_home', 'data_home']
@@ -315,7 +315,7 @@ def _is_here(kind):
     return kind == 'cpu' or torch.backends.mps.is_available()
 
 def _bf16_pays(kind):
-    if kind == 'cuda': return torch.cuda.is_bf16_supported()
+    if kind == 'cuda': return torch.cuda.is_bf16_supported(including_emulation=False) # cuDNN emulates none
     return kind == 'cpu' and _cpu_bf16_pays()
 
 def compute(device:str=None, # 'cpu', 'cuda', 'mps'; None takes the best that is here
@@ -332,6 +332,11 @@ def compute(device:str=None, # 'cpu', 'cuda', 'mps'; None takes the best that is
     return Compute(device, check_option('precision', precision, ('bf16','float32')))
 
 # %% ../nbs/00_core.ipynb #fe08042e
+def sent(v:torch.Tensor, # on the CPU
+         device) -> torch.Tensor:
+    "A tensor on a device, without waiting until a GPU has done what it was told before"
+    return v.to(device, non_blocking=torch.device(device).type == 'cuda')
+
 PATIENCE = timedelta(hours=6) # that a process waits for the others
 
 def rank_and_size() -> tuple: # (this process's number, how many there are)

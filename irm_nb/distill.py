@@ -23,6 +23,7 @@ def check_opinions(name, # argument's name
     if not isinstance(z, torch.Tensor) or z.ndim not in dims or not z.is_floating_point():
         raise ShapeError(name, f'a {type(z).__name__} {list(getattr(z, "shape", ()))}', 'a tensor of floats [N,K]',
                          'Pass logits as Predictor.logits gives them.')
+    if z.device.type == 'cuda': return # to look is to wait for the device; a loss that is no number ends the round
     bad = ~z.isfinite().all(-1)
     if bad.any():
         raise NotFiniteError(name, f'NaN or infinity for {int(bad.sum())} of {bad.numel()} samples', 'numbers',
@@ -109,7 +110,7 @@ class HardLabels:
             raise LabelError('labels', f'{y.dtype} {list(y.shape)}', 'whole numbers [N]', 'Pass the labels of a set.')
     def on(self, device):
         y = torch.tensor(np.array(self.labels), device=device)
-        def loss(logits, batch): return F.cross_entropy(logits, y[batch.rows])
+        def loss(logits, batch): return F.cross_entropy(logits, y[sent(batch.rows, device)])
         loss.divides = True # a mean over samples
         return loss
     def check(self, rows, n_classes): # rows to train on, and what the network tells apart
@@ -129,7 +130,7 @@ class SoftLabels:
     def check(self, rows, n_classes): check_rows(self.y, rows, n_classes)
     def on(self, device):
         y = self.y.to(device)
-        def loss(logits, batch): return soft_cross_entropy(logits, y[batch.rows])
+        def loss(logits, batch): return soft_cross_entropy(logits, y[sent(batch.rows, device)])
         loss.divides = True
         return loss
 

@@ -247,8 +247,8 @@ def regulate(logits, # of the target network [B,K]
 def teach(probabilities:dict, # teacher -> [B,K], changed in place
           labels:torch.Tensor): # [B], -1 off L
     "L's true labels stand in for all opinions"
-    known = labels >= 0
-    for y in probabilities.values(): y[known] = F.one_hot(labels[known], y.shape[1]).to(y)
+    known = (labels >= 0)[:,None]
+    for y in probabilities.values(): y.copy_(torch.where(known, F.one_hot(labels.clamp_min(0), y.shape[1]).to(y), y))
 
 class Regulated:
     "A `RegulatedLoss` on a device: a function of (logits, `Batch`)"
@@ -266,7 +266,7 @@ class Regulated:
         self.contributions = {m:s.to(device) for m,s in self.contributions.items()}
         if of.teach: teach(self.y, self.labels)
     def __call__(self, logits, batch):
-        rows = batch.all_rows.to(logits.device)
+        rows = sent(batch.all_rows, logits.device)
         cover = None if self.cover is None else self.cover[rows]
         def here(of): return {k:v[rows] for k,v in of.items()}
         seen = Opinions(here(self.logits), self.labels[rows], batch.progress, cover, here(self.present),

@@ -238,7 +238,9 @@ class Job:
 # %% ../nbs/58_patches.ipynb #3334698d
 def _quick(p, size): # a `Probe` whose network answers faster, and that normalises images of any size
     x = torch.randn(2, len(p.predictor.stats['mean']), size, size, generator=torch.Generator().manual_seed(0))
-    return replace(p, model=folded(p.model, x.to(p.comp.device)), predictor=replace(p.predictor, size=None))
+    m = folded(p.predictor.model().requires_grad_(False), x) # on the CPU, whose convolutions are as exact as the comparison
+    return replace(p, model=m.to(p.comp.device, memory_format=torch.channels_last),
+                   predictor=replace(p.predictor, size=None))
 
 def _wanted(networks): # -> {modality: `Input`}, with the bands of all networks
     found = {}

@@ -8,7 +8,7 @@ __all__ = ['RULES', 'SAVING', 'RECORD_AT', 'check_fields', 'TrainConfig', 'epoch
            'recorded', 'fit', 'part_size', 'fit_in_turn', 'predict_logits']
 
 # %% ../nbs/11_train.ipynb #e56940db
-import math, os, sys, time, warnings
+import gc, math, os, sys, time, warnings
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -259,6 +259,15 @@ class Recorded:
 
 # %% ../nbs/11_train.ipynb #ebed6e0b
 @patch
+def rehearse(self:Recorded, x):
+    "`RuntimeError` for a network that waits for the device, which a capture doesn't survive"
+    before = torch.cuda.get_sync_debug_mode()
+    learns = [p for p in self.net.parameters() if p.requires_grad]
+    torch.cuda.set_sync_debug_mode('error')
+    try: torch.autograd.grad(self.net(x).float().sum(), learns, allow_unused=True)
+    finally: torch.cuda.set_sync_debug_mode(before)
+
+@patch
 def record(self:Recorded, x): # -> callable, or None
     "Capture one shape; statistics and random numbers stay as they were"
     kept = [b.clone() for b in self.net.buffers()]
@@ -266,10 +275,13 @@ def record(self:Recorded, x): # -> callable, or None
     shown = x.detach().clone(memory_format=torch.preserve_format)
     del self.net.forward
     try:
-        with torch.autocast('cuda', torch.bfloat16, self.comp.precision == 'bf16', cache_enabled=False):
+        gc.collect() # what is freed during a capture ends it
+        autocast = torch.autocast('cuda', torch.bfloat16, self.comp.precision == 'bf16', cache_enabled=False)
+        with torch.cuda.device(self.comp.device), autocast: # on another device nothing would be recorded
+            self.rehearse(shown)
             torch.cuda.make_graphed_callables(self.net, (shown,))
         return self.net.forward
-    except RuntimeError as e:
+    except (RuntimeError, AssertionError) as e:
         warnings.warn(f'not recorded, runs as it is: {e}'.split('\n')[0], stacklevel=2)
     finally:
         self.net.forward = self

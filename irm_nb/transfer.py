@@ -203,7 +203,7 @@ def part_of(self:Predictor, s:Scenes,
 @patch
 def logits(self:Predictor, s:Scenes, comp=None, missing='error') -> torch.Tensor: # float32 [N,K]
     "Logits for every sample"
-    return predict_logits(self.model(), Batches(self.part_of(s, missing), self.stats, comp or compute()))
+    return predict_logits(self.model(), Batches(self.part_of(s, missing), self.stats, comp or compute(), limit=0))
 
 @patch
 def predict(self:Predictor, s:Scenes, comp=None, missing='error') -> np.ndarray: # [N]

@@ -79,9 +79,9 @@ def opacity(self:Sky, rows, g) -> torch.Tensor: # uint8 [B,H,W], 0 all over wher
     device = self.alpha.device
     which = torch.randint(len(self.alpha), (n,), generator=g)
     cloudy = torch.rand(n, generator=g) < self.share
-    a = augment(self.alpha[which.to(device)][:,None], g)[:,0]*cloudy.to(device)[:,None,None]
-    if self.overcast: a[(torch.rand(n, generator=g) < self.overcast).to(device)] = 255
-    for there in self.there: a[~torch.tensor(there[np.asarray(rows)]).to(device)] = 0
+    a = augment(self.alpha[sent(which, device)][:,None], g)[:,0]*sent(cloudy, device)[:,None,None]
+    if self.overcast: a[sent(torch.rand(n, generator=g) < self.overcast, device)] = 255
+    for there in self.there: a[sent(torch.tensor(~there[np.asarray(rows)]), device)] = 0
     return a
 
 @patch
@@ -116,7 +116,7 @@ def leave_out(x, # [B,C,H,W], normalised
         among = torch.multinomial(torch.where(several[:,None], there, True).float(), 1, generator=g)[:,0]
         lost = torch.where(several & (lost >= 0), among, -1)
     out = x.clone(memory_format=torch.channels_last)
-    for k,at in enumerate(slices.values()): out[(lost == k).to(x.device),at] = 0
+    for k,at in enumerate(slices.values()): out[sent(lost == k, x.device),at] = 0
     return out
 
 # %% ../nbs/09_views.ipynb #0ea8d012

@@ -141,16 +141,17 @@ class Asked:
     def __init__(self, of:LiveTeachers, device):
         self.of = of
         self.teachers = {t:p.model().to(device).requires_grad_(False) for t,p in of.teachers.items()}
+        self.channels = {t:torch.tensor(c, device=device) for t,c in of.channels.items()}
         self.labels = torch.tensor(of.labels, device=device)
         self.present = {t:torch.tensor(p, device=device) for t,p in of.present.items()}
         self.cover = None if of.cover is None else torch.tensor(of.cover, device=device)
-    def seen(self, t, x): return x[:,self.of.channels[t]].contiguous(memory_format=torch.channels_last)
+    def seen(self, t, x): return x[:,self.channels[t]].contiguous(memory_format=torch.channels_last)
     @torch.no_grad()
     def said(self, x): # teacher -> logits [B,K]
         return {t:m(self.seen(t, x)).float() for t,m in self.teachers.items()}
     def __call__(self, logits, batch):
         with batch.comp.autocast(): said = self.said(batch.x)
-        rows = batch.rows.to(logits.device)
+        rows = sent(batch.rows, logits.device)
         labels = self.labels[rows]
         y = {t:soft_labels(z) for t,z in said.items()}
         teach(y, labels)
@@ -235,7 +236,7 @@ class OGMGE(Student):
     def forward(self, batch):
         with batch.comp.autocast(): own = own_logits(self.net, self.net.branches(batch.x))
         own = {m:z.float() for m,z in own.items()}
-        self.k,rho = ogm_coefficients(own, self.target[batch.rows.to(self.target.device)], self.alpha)
+        self.k,rho = ogm_coefficients(own, self.target[sent(batch.rows, self.target.device)], self.alpha)
         loss,extra = self.loss(sum(own.values()), batch)
         return loss,extra | {f'k_{m}':k for m,k in self.k.items()} | {f'ogm_rho_{m}':r for m,r in rho.items()}
 

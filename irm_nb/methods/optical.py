@@ -115,7 +115,7 @@ class Restoring(nn.Module):
         net = self.nets['net']
         discriminator = self.nets['discriminator'].requires_grad_(False)
         both = augment(self.draw(batch.progress, batch.g, batch.n), batch.g)
-        clear,cloudy = both.to(batch.comp.device).split(3, 1)
+        clear,cloudy = sent(both, batch.comp.device).split(3, 1)
         with batch.comp.autocast():
             made = net(cloudy.contiguous(memory_format=torch.channels_last)).float()
             loss,logs = restoration_loss(made, clear, cloudy)
@@ -231,7 +231,9 @@ class Softened:
     def on(self, device):
         v = self.teacher.to(device)
         y = torch.tensor(self.labels, device=device)
-        def loss(logits, batch): return distillation_loss(logits, v[batch.rows], y[batch.rows], self.T)
+        def loss(logits, batch):
+            rows = sent(batch.rows, device)
+            return distillation_loss(logits, v[rows], y[rows], self.T)
         return loss
 
 @method('KD-S', [OPT], '[33]', in_paper=True)

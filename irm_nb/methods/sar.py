@@ -178,11 +178,8 @@ def lmmd(features_s:torch.Tensor, labels_s:torch.Tensor, # labelled side: [B,D],
     s = F.one_hot(labels_s, probs_t.shape[1]).float()
     t = probs_t.detach()
     both = s.any(0) & F.one_hot(t.argmax(1), t.shape[1]).any(0)
-    if not both.any(): return 0*k.sum()
-    s = s[:,both]
-    t = t[:,both]
-    w = torch.cat([s/s.sum(0), -t/t.sum(0)])
-    return torch.einsum('ic,ij,jc->', w, k, w)/both.sum()
+    w = torch.cat([s/s.sum(0).clamp_min(1), -t/t.sum(0).clamp_min(1e-12)])*both # nothing of the others
+    return torch.einsum('ic,ij,jc->', w, k, w)/both.sum().clamp_min(1)
 
 # %% ../../nbs/22_sar.ipynb #bf4be6e3
 def tradeoff(p:torch.Tensor, # share of the training that is done
@@ -210,7 +207,7 @@ class Subdomains(nn.Module):
         with batch.comp.autocast():
             f_opt,f_sar = (features(self.net, half) for half in batch.x.chunk(2, 1))
             z_opt,z_sar = (head_of(self.net)(f).float() for f in (f_opt, f_sar))
-        y = self.labels[self.both.drawn]
+        y = self.labels[sent(self.both.drawn, self.labels.device)]
         ce = F.cross_entropy(z_opt, y)
         gap = lmmd(f_opt.float(), y, f_sar.float(), soft_labels(z_sar))
         done = torch.tensor(batch.step + 1)/batch.steps

@@ -65,7 +65,7 @@ class CoverEstimator(Kept):
         "Share of each image under cloud"
         comp = compute() if comp is None else comp
         seen = s.select(**{k:i.bands for k,i in self.inputs.items()})
-        batches = Batches(seen, self.stats, comp)
+        batches = Batches(seen, self.stats, comp, limit=0)
         m = self.net().to(comp.device)
         parts = [(m(batches(r).float()) > 0).float().mean((1,2,3)) for r in torch.arange(len(s)).split(batch)]
         return torch.cat(parts).cpu().numpy()
