@@ -321,7 +321,7 @@ TEST_SKIES = dict(
 @remembered(1)
 def _test_skies(c:Cell): # -> name -> its test side under another sky; none where the ground is not known
     test = _task(c).test
-    if test.clear is None: return {}
+    if test.clear is None or not all(map(can_be_clouded, test.modalities.values())): return {}
     everybody = _clouded(c.target, c.samples, c.cloud_scenario).ids # a pair's cloud doesn't depend on its split
     return {k:test.with_clouds(spec, among=everybody) for k,spec in TEST_SKIES.items()}
 

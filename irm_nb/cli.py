@@ -286,7 +286,7 @@ def _map_options(p):
                    help='saved networks that answer where a modality of the first is missing')
     p.add_argument('--stride', type=_text, default='32', metavar='N', help='pixels from patch to patch (default: 32)')
     p.add_argument('--believe', type=_text, default='0.5', metavar='SHARE',
-                   help='least calibrated confidence that is to be believed (default: 0.5)')
+                   help='least confidence that is to be believed (default: 0.5)')
     p.add_argument('--max-cover', type=_text, default='0.75', metavar='SHARE',
                    help='largest share under cloud, where clouds hide the sensor that decided (default: 0.75)')
     p.add_argument('--probabilities', action='store_true', help='a band for each class')
@@ -407,6 +407,7 @@ def parser() -> argparse.ArgumentParser:
 def _said(e) -> str: # '' for a fault of the program
     "What an error means to a user"
     from irm_nb.core import IrmError
+    from irm_nb.domains import own_line
     if isinstance(e, IrmError): return _one_line(e)
     if isinstance(e, OSError):
         where = f'{e.filename or "writing"}: {e.strerror or e}'
@@ -414,7 +415,8 @@ def _said(e) -> str: # '' for a fault of the program
     if isinstance(e, MemoryError) or type(e).__name__ == 'OutOfMemoryError':
         hint = 'Take fewer or smaller images, or a smaller batch.'
         return _one_line(f'more memory was needed than there is ({e}). {hint}')
-    return ''
+    at = own_line(e)
+    return _one_line(f'{at}: {type(e).__name__}: {e}') if at else ''
 
 def _plain_warning(message, category, *args, **kwargs): print(f'irm_run: {_one_line(message)}', file=sys.stderr)
 
@@ -664,9 +666,12 @@ def grid(args):
 SYNTHETIC = 'Synthetic: the embedded world is a test bed for code and no evidence about the Earth.'
 
 def _report(command, t, cells, out, saved): # exit code
+    from irm_nb.cells import choices_text
     bad = t[t.error.notna()]
     if len(bad) < len(t):
         print(f'\n{grid_table(t)}\n')
+        choices = {choices_text(c) for c in cells}
+        if len(choices) == 1 and any(choices): print(f'all with {choices.pop()}')
         if any(c.samples for c in cells): print(SYNTHETIC)
         for f in saved: print(f'saved {f}')
         print(f'{len(t) - len(bad)} of {len(cells)} cells have a result\n{out/"results.csv"}')

@@ -6,11 +6,11 @@
 __all__ = ['CLOUD_SCENARIOS', 'BUILT_IN', 'SOURCES', 'TARGETS', 'EXTENSIONS', 'TRAININGS', 'as_value', 'named_values',
            'read_scenario', 'Domain', 'source', 'target', 'remembered', 'forget', 'forget_changed', 'scene_pattern',
            'in_data_home', 'optical_bands', 'further_modalities', 'known_domains', 'read_domain', 'made_on_the_spot',
-           'load_domain', 'paths_of_domain', 'open_pairs', 'extend', 'paths_of_textures', 'cloud_textures',
+           'load_domain', 'paths_of_domain', 'open_pairs', 'own_line', 'extend', 'paths_of_textures', 'cloud_textures',
            'cloud_spec', 'read_choices', 'configure', 'plain_choices']
 
 # %% ../nbs/50_domains.ipynb #1ceaf391
-import functools, importlib.machinery, importlib.util, inspect, re, sys
+import functools, importlib.machinery, importlib.util, inspect, re, sys, traceback, warnings
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def _number(text): # None for a word
 def as_value(text):
     "The number, truth value, range or word that a text stands for"
     ends = [_number(part) for part in str(text).split('..')]
-    if None in ends: return {'true':True, 'false':False}.get(text, text)
+    if None in ends: return {'true':True, 'false':False}.get(str(text).lower(), text)
     return ends[0] if len(ends) == 1 else tuple(ends)
 
 def named_values(what, parts) -> dict: # parts: texts name=value, each name once
@@ -117,6 +117,7 @@ SOURCES = {}
 TARGETS = {}
 
 def _enter(table, role, name, home):
+    check_entry(role, name)
     def add(f):
         if not re.fullmatch(r'\w[\w-]*', name):
             raise OptionError(role, repr(name), 'letters, digits, _ and -', 'Choose another name.')
@@ -327,18 +328,30 @@ def open_pairs(text): # -> set
 # %% ../nbs/50_domains.ipynb #4a551caf
 EXTENSIONS = {} # path of a file: its module
 
+def own_line(e:BaseException) -> str: # '' where none of them took part
+    "File and line of the innermost call in a file that `extend` ran"
+    at = [(f.f_code.co_filename, n) for f,n in traceback.walk_tb(e.__traceback__) if f.f_code.co_filename in _RUN]
+    return '{}:{}'.format(*at[-1]) if at else ''
+
+_RUN = {} # path of a file -> digest of what was run
+
 def extend(file):
     "Run a Python file that enters data sets, methods or networks; once in a process"
     path = as_path(file).resolve()
-    if str(path) in EXTENSIONS: return
-    name = f'extension_{digest(str(path))[:8]}'
+    if str(path) in EXTENSIONS:
+        if path.is_file() and file_digest(path) != _RUN[str(path)]:
+            warnings.warn(f'{path} is another than the one that was run; what it entered stays as it was. Start anew.',
+                          stacklevel=2)
+        return
+    if path.is_file(): _RUN[str(path)] = file_digest(path)
+    name = f'{OWN_FILE}{digest(str(path))[:8]}'
     loader = importlib.machinery.SourceFileLoader(name, str(path))
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
     sys.modules[name] = module
     try: loader.exec_module(module)
     except IrmError: raise
     except Exception as e:
-        why = f'{type(e).__name__}: {e}'
+        why = f'{type(e).__name__}: {e}' + (f', at {own_line(e)}' if own_line(e) else '')
         raise UnreadableFile(path, why, 'a Python file that runs', 'Run it by itself and correct it.') from e
     EXTENSIONS[str(path)] = module
 

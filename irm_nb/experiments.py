@@ -48,6 +48,7 @@ def attempt(cell:Cell, store=None, # `Store`, or its folder
 
 def _failure(e):
     first = f'{type(e).__name__}: {e}'.split('\n')[0]
+    if not isinstance(e, IrmError) and own_line(e): first += f' (at {own_line(e)})'
     return dict(error=first, traceback=''.join(traceback.format_exception(e)))
 
 # %% ../nbs/52_experiments.ipynb #c41614b1

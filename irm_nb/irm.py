@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['SOURCE', 'REGULATIONS', 'NEEDS', 'information_contribution', 'discrepancy_ratio', 'regulated_loss', 'mixed_teacher',
            'contributions_of', 'mean_of_others', 'Opinions', 'Regulation', 'regulation', 'equal_weights', 'irm',
-           'irm_by_sample', 'speaks', 'control_of_irm', 'control_by_sample', 'weigh', 'report', 'inverse_of_irm',
-           'inverse_by_sample', 'by_entropy', 'RegulatedLoss', 'check_options', 'regulate', 'teach', 'Regulated',
-           'modality_losses', 'ModalityMonitor']
+           'irm_by_sample', 'speaks', 'control_of_irm', 'control_by_sample', 'weigh', 'check_answers', 'report',
+           'inverse_of_irm', 'inverse_by_sample', 'by_entropy', 'RegulatedLoss', 'check_options', 'regulate', 'teach',
+           'Regulated', 'modality_losses', 'ModalityMonitor']
 
 # %% ../nbs/13_irm.ipynb #926cc6e6
 import inspect, math
@@ -108,6 +108,7 @@ class Regulation:
 NEEDS = 'cover', # that a regulation may ask for, and not every set knows
 
 def _check_regulation(name, f, needs):
+    check_entry('regulation', name)
     for k in needs: check_option('needs', k, NEEDS)
     check_signature(f'regulation {name!r}', f, 'seen')
 
@@ -167,6 +168,24 @@ def weigh(how:Regulation, seen:Opinions, options:dict) -> dict:
     for t,w in weights.items(): _check_weight(how, t, w, len(seen.labels))
     return {t:w*speaks(seen, t) if t in seen.present else w for t,w in weights.items()}
 
+# %% ../nbs/13_irm.ipynb #39dd13d4
+def check_answers(how:Regulation, options:dict, teachers, # names
+                  n_classes:int, n=4):
+    "`OptionError` for a regulation that fails on invented opinions, before anybody is trained for it"
+    g = torch.Generator().manual_seed(0)
+    said = {t:torch.randn(n, n_classes, generator=g) for t in teachers}
+    cover = torch.linspace(0, 1, n) if 'cover' in how.needs else None
+    try: weights = weigh(how, Opinions(said, torch.arange(n) % n_classes, 0.5, cover), options)
+    except IrmError: raise
+    except Exception as e:
+        raise OptionError(f'regulation {how.name}', f'{type(e).__name__}: {e}', 'a weight for every teacher',
+                          "Try it on `Opinions`; what it needs of a set stands in needs=('cover',).") from e
+    w = torch.stack([torch.as_tensor(v, dtype=torch.float32).expand(n) for v in weights.values()])
+    if w.isfinite().all() and (w >= 0).all() and w.sum() > 0: return
+    raise OptionError(f'regulation {how.name}', f'weights from {w.min():g} to {w.max():g} on invented opinions',
+                      'finite numbers, none below 0 and not all 0', 'A teacher that is not to be heard has weight 0.')
+
+# %% ../nbs/13_irm.ipynb #f4b061c9
 def _check_weight(how, teacher, w, n):
     if torch.is_tensor(w) and tuple(w.shape) not in ((), (n,)):
         raise OptionError(f'regulation {how.name}', f'a weight of {teacher} of shape {list(w.shape)}',

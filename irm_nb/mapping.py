@@ -69,7 +69,7 @@ def doubtful(confidence, # [h,w], nan where there is none
 @dataclass(frozen=True)
 class Rules:
     "How answers become a map"
-    believe: float = .5 # least calibrated confidence
+    believe: float = .5 # least confidence, calibrated where the network is
     max_cover: float = .75 # largest share under cloud, where clouds hide the sensor that decided
     probabilities: bool = False # a band for each class
     def __post_init__(self):
@@ -77,7 +77,7 @@ class Rules:
         check_share('max_cover', self.max_cover)
     @property
     def meaning(self):
-        return (f'not to be believed: calibrated confidence below {self.believe:g}, or more than {self.max_cover:g} of '
+        return (f'not to be believed: confidence below {self.believe:g}, or more than {self.max_cover:g} of '
                 'the patch under cloud where the class came from a sensor that clouds hide')
 
 # %% ../nbs/68_mapping.ipynb #02309b7b

@@ -22,7 +22,7 @@ from torch.nn.utils import fuse_conv_bn_eval
 
 from .batches import Batches
 from .core import *
-from .scenes import VISIBLE, same_band
+from .scenes import SENSORS, VISIBLE, same_band
 from .store import LIBRARY_CODE, own_code, read_tensors
 
 # %% ../nbs/10_models.ipynb #c9eb35e5
@@ -97,7 +97,12 @@ def new(self:Backbone, n_classes:int, in_channels:int) -> nn.Module:
     "A network that knows its entry"
     m = self.build(n_classes, in_channels)
     m.adapter = self
-    linear = [k for k,v in m.named_modules() if isinstance(v, nn.Linear)]
+    parts = dict(m.named_modules())
+    lost = [k for k in self.top if k not in parts]
+    if lost:
+        raise OptionError('Backbone.top', ', '.join(lost), f'parts of {type(m).__name__}: {", ".join(list(parts)[1:6])}, …',
+                          'Name them in the entry: Backbone(build, top=…).')
+    linear = [k for k,v in parts.items() if isinstance(v, nn.Linear)]
     if self.head in linear: return m
     expected = f'a linear classifier of {type(m).__name__}: {", ".join(linear[-3:])}'
     raise OptionError('Backbone.head', repr(self.head), expected, 'Name it in the entry: Backbone(build, head=…).')
@@ -326,8 +331,18 @@ class Layout:
     "On which bands weights were trained, and how these were normalised"
     bands: tuple # names, in the order of the first layer
     units: str # of the images
-    mean: tuple # of each band, in the units of `channels`
+    mean: tuple # of each band, of what the network is given: shares from 0 to 1 of optical images, dB of radar
     std: tuple
+    def __post_init__(self):
+        known = tuple(dict.fromkeys(u for s in SENSORS.values() for u in s.units))
+        check_option('units', self.units, known)
+        n = len(self.bands)
+        if len(self.mean) != n or len(self.std) != n or not all(v > 0 for v in self.std):
+            raise OptionError('Layout', f'{len(self.mean)} means and {len(self.std)} deviations of {n} bands',
+                              'one of each for every band, deviations above 0', 'Name each band once, in order.')
+        if self.units in SENSORS['optical'].units and not all(0 <= v <= 1 for v in self.mean):
+            raise OptionError('Layout', f'means {self.mean}', 'shares from 0 to 1, of optical images',
+                              'Divide those of 8 bits by 255.')
 
 _S2 = tuple('B01 B02 B03 B04 B05 B06 B07 B08 B8A B09 B10 B11 B12'.split())
 _SAR = Layout(('VV','VH'), 'dB', (-12.59,-20.26), (5.26,5.91))

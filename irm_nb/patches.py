@@ -238,7 +238,7 @@ class Job:
 # %% ../nbs/58_patches.ipynb #3334698d
 def _quick(p, size): # a `Probe` whose network answers faster, and that normalises images of any size
     x = torch.randn(2, len(p.predictor.stats['mean']), size, size, generator=torch.Generator().manual_seed(0))
-    m = folded(p.predictor.model().requires_grad_(False), x) # on the CPU, whose convolutions are as exact as the comparison
+    m = folded(p.predictor.model().requires_grad_(False), x) # on the CPU: a GPU's convolutions are less exact
     return replace(p, model=m.to(p.comp.device, memory_format=torch.channels_last),
                    predictor=replace(p.predictor, size=None))
 

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SENSORS', 'VISIBLE', 'NOTES', 'PER_SAMPLE', 'OPT', 'SAR', 'Unit', 'Sensor', 'sensor', 'same_band', 'optical_channels',
            'radar_channels', 'height_channels', 'Input', 'Modality', 'remember', 'Scenes', 'SceneSet', 'PairedScenes',
-           'rows_of', 'visible_rows', 'check_scenes', 'check_ground', 'briefly', 'join', 'kept_report', 'arrays_of',
-           'set_meta']
+           'rows_of', 'visible_rows', 'check_scenes', 'check_ground', 'can_be_clouded', 'briefly', 'join',
+           'kept_report', 'arrays_of', 'set_meta']
 
 # %% ../nbs/04_scenes.ipynb #d2ad395c
 import json, math, re, unicodedata, weakref
@@ -50,6 +50,7 @@ SENSORS = {}
 def sensor(name:str, units:dict, # name -> `Unit`
            clouded:bool, bands=tuple, channel_names=tuple):
     "Decorator: a function (values [B,C,H,W], bands, units) -> channels [B,C',H,W] makes a sensor"
+    check_entry('sensor', name)
     def add(f):
         check_signature(f'sensor {name!r}', f, 'values', 'bands', 'units')
         check_own_name('sensor', name, f, SENSORS[name].channels if name in SENSORS else None)
@@ -684,6 +685,12 @@ def _overcast(m, ground, alpha, spec):
 def _composed(m, alpha, spec, keep):
     "A modality under clouds; `keep`: the ground is known and stays at hand"
     if not m.clouded: return m
+    if not alpha.any(): return replace(m, clear=(m.clear if m.clear is not None else m.values) if keep else None)
+    if not can_be_clouded(m):
+        raise UnitsError(m.sensor, f'values in {m.units}, of which nothing says what a cloud looks like in them',
+                         'rgb8, reflectance, or a unit with cloud=',
+                         "Enter its unit as Unit(…, cloud=number), or compose clouds yourself and ask for the scenario "
+                         "'own'.")
     ground = m.clear if keep and m.clear is not None else m.values
     cloudy = _ours(_overcast(m, ground, alpha, spec))
     return replace(m, values=cloudy, clear=ground if keep else None)
@@ -715,6 +722,11 @@ def _among(spec, ids, all_ids): # -> `CloudTable` of the ids
         raise PairError('among', f'{len(lost)} samples that are not there, such as {lost[0]!r}',
                         'the ids of the set that they are part of', 'Pass ids=whole.ids.')
     return clouds.assign(spec, all_ids)[[at[str(i)] for i in ids]]
+
+def can_be_clouded(m:Modality) -> bool:
+    "Whether it is known what a cloud looks like in it"
+    pictures = m.values.dtype in (np.uint8, np.uint16)
+    return not m.clouded or pictures or SENSORS[m.sensor].units[m.units].cloud is not None
 
 @patch
 def with_clouds(self:Scenes, spec, # a `clouds.CloudSpec`

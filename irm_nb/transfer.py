@@ -252,8 +252,9 @@ def load(cls:Predictor, path) -> Predictor: # folder written by `save`
     said = read_note(path)
     try: p,weights = _as_noted(cls, said)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, IrmError) as e:
-        raise WeightsError(note, f'{type(e).__name__}: {e}', 'what Predictor.save wrote',
-                           'Copy the folder again; another version of irm_nb may have written it.') from e
+        raise WeightsError(note, f'{type(e).__name__}: {e}', 'what Predictor.save wrote, its names known here',
+                           'Where a name is unknown, run the file that enters it first: `irm_run … --use FILE`, or '
+                           'domains.extend(FILE). Else copy the folder again, or ask the version that wrote it.') from e
     with torch.device('meta'): # no memory before the file is known to fit
         m = new_model(p.arch, len(p.classes), len(p.stats['mean']), 'loaded')
     state = load_weights(m, file).state_dict()
@@ -537,6 +538,8 @@ def check_regulation(task:Task, cfg:Config):
     if 'cover' in REGULATIONS[cfg.regulation].needs and task.train.cover is None:
         raise PairError('cover', 'None', f'the cover of every training sample: {cfg.regulation!r} weighs by it',
                         'Compose clouds with with_clouds, give cover=, or take another regulation.')
+    names = *task.train.names,SOURCE
+    check_answers(REGULATIONS[cfg.regulation], dict(cfg.regulation_options), names, len(task.classes))
 
 def irm_transfer(task:Task, cfg:Config=Config(), store:Store=None, comp:Compute=None) -> Predictor:
     "The paper's method: f_pre → f_S → F1 → F2 with IRM"

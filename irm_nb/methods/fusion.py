@@ -106,6 +106,7 @@ def variant(name:str, about:str, **choices):
 
 def regulated_by(name:str, regulation:str, **options):
     "A row that is the method under another regulation"
+    check_options(REGULATIONS[check_option('regulation', regulation, tuple(REGULATIONS))], options)
     return variant(name, REGULATIONS[regulation].about, regulation=regulation, regulation_options=options)
 
 without_irm = regulated_by('without IRM', 'none')

@@ -48,6 +48,7 @@ def short_name(text) -> str: # 'finetune-opt-only' for 'Finetune (Opt only)'
     return re.sub(r'[\W_]+', '-', text.lower()).strip('-')
 
 def _check_method(name, f):
+    check_entry('method', name)
     check_signature(f'method {name!r}', f, 'task', 'cfg', 'store', 'comp')
     check_own_name('method', name, f, METHODS[name].run if name in METHODS else None)
     short = short_name(name)
@@ -58,6 +59,8 @@ def _check_method(name, f):
 
 def method(name:str, modalities=None, source='', in_paper=False): # fields of `Method`
     "Decorator: put a function into `METHODS`"
+    if isinstance(modalities, str):
+        raise OptionError('modalities', repr(modalities), 'several names, or None', f'Write ({modalities!r},).')
     def add(f):
         _check_method(name, f)
         METHODS[name] = Method(name, None if modalities is None else tuple(modalities), source, f, in_paper)
