@@ -631,6 +631,17 @@ def _open_data(cells):
         check_sets(load_domain('source', source, n), load_domain('target', target, n), cfg, rows)
 
 # %% ../nbs/71_cli.ipynb #c77cfac0
+def _list_problems(command, cells): # exit code
+    "Say of data and splits that can't be had, once for all cells that ask for the same"
+    from irm_nb.core import IrmError
+    bad = {}
+    for c in {replace(c.data, seed=0):c for c in reversed(cells)}.values():
+        try: c.task()
+        except IrmError as e: bad.setdefault(_one_line(e), c)
+    for why,c in bad.items(): print(f'irm_run {command}: {c}: {why}', file=sys.stderr)
+    return int(bool(bad))
+
+# %% ../nbs/71_cli.ipynb #ce4d3d1e
 def _run_cells(args, out):
     from irm_nb.core import OptionError
     from irm_nb.experiments import open_results, run, save_networks, to_run
@@ -643,7 +654,8 @@ def _run_cells(args, out):
                           'Write --save DIR, or leave --calibrate out.')
     if args.list:
         for c in cells: print('run ' if c in todo else 'have', '', c)
-        return print(f'{count} · {out}')
+        print(f'{count} · {out}', flush=True)
+        return _list_problems(args.command, todo)
     with _device_of_run(args) as (comp,first):
         store = Store(args.store)
         if first: open_results(out)

@@ -22,7 +22,7 @@ from torch.nn.utils import fuse_conv_bn_eval
 
 from .batches import Batches
 from .core import *
-from .scenes import SENSORS, VISIBLE, same_band
+from .scenes import SENSORS, VISIBLE, optical_channels, same_band
 from .store import LIBRARY_CODE, own_code, read_tensors
 
 # %% ../nbs/10_models.ipynb #c9eb35e5
@@ -100,8 +100,8 @@ def new(self:Backbone, n_classes:int, in_channels:int) -> nn.Module:
     parts = dict(m.named_modules())
     lost = [k for k in self.top if k not in parts]
     if lost:
-        raise OptionError('Backbone.top', ', '.join(lost), f'parts of {type(m).__name__}: {", ".join(list(parts)[1:6])}, …',
-                          'Name them in the entry: Backbone(build, top=…).')
+        known = f'parts of {type(m).__name__}: {", ".join(list(parts)[1:6])}, …'
+        raise OptionError('Backbone.top', ', '.join(lost), known, 'Name them in the entry: Backbone(build, top=…).')
     linear = [k for k,v in parts.items() if isinstance(v, nn.Linear)]
     if self.head in linear: return m
     expected = f'a linear classifier of {type(m).__name__}: {", ".join(linear[-3:])}'
@@ -340,7 +340,8 @@ class Layout:
         if len(self.mean) != n or len(self.std) != n or not all(v > 0 for v in self.std):
             raise OptionError('Layout', f'{len(self.mean)} means and {len(self.std)} deviations of {n} bands',
                               'one of each for every band, deviations above 0', 'Name each band once, in order.')
-        if self.units in SENSORS['optical'].units and not all(0 <= v <= 1 for v in self.mean):
+        shares = {u for s in SENSORS.values() for u in s.units if s.channels is optical_channels}
+        if self.units in shares and not all(0 <= v <= 1 for v in self.mean):
             raise OptionError('Layout', f'means {self.mean}', 'shares from 0 to 1, of optical images',
                               'Divide those of 8 bits by 255.')
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SENSORS', 'VISIBLE', 'NOTES', 'PER_SAMPLE', 'OPT', 'SAR', 'Unit', 'Sensor', 'sensor', 'same_band', 'optical_channels',
            'radar_channels', 'height_channels', 'Input', 'Modality', 'remember', 'Scenes', 'SceneSet', 'PairedScenes',
-           'rows_of', 'visible_rows', 'check_scenes', 'check_ground', 'can_be_clouded', 'briefly', 'join',
+           'rows_of', 'visible_rows', 'check_scenes', 'can_be_clouded', 'check_ground', 'briefly', 'join',
            'kept_report', 'arrays_of', 'set_meta']
 
 # %% ../nbs/04_scenes.ipynb #d2ad395c
@@ -45,6 +45,7 @@ class Sensor:
     channel_names: object = tuple # (bands) -> names of the channels
     def __key__(self): return [self.name, *map(own_code, (self.channels, self.bands, self.channel_names))]
 
+# %% ../nbs/04_scenes.ipynb #201d66bf
 SENSORS = {}
 
 def sensor(name:str, units:dict, # name -> `Unit`
@@ -676,6 +677,12 @@ def _added(s, alpha, kind):
     return dict(alpha=both, kind=None if s.kind is None else np.maximum(s.kind, kind),
                 cover=None if both is None else clouds.cover(both))
 
+# %% ../nbs/04_scenes.ipynb #c1913e15
+def can_be_clouded(m:Modality) -> bool:
+    "Whether it is known what a cloud looks like in it"
+    pictures = m.values.dtype in (np.uint8, np.uint16)
+    return not m.clouded or pictures or SENSORS[m.sensor].units[m.units].cloud is not None
+
 def _overcast(m, ground, alpha, spec):
     white = SENSORS[m.sensor].units[m.units].cloud
     if white is None: return clouds.compose(ground, alpha, shadow=spec.shadow, bands=m.bands)
@@ -685,13 +692,13 @@ def _overcast(m, ground, alpha, spec):
 def _composed(m, alpha, spec, keep):
     "A modality under clouds; `keep`: the ground is known and stays at hand"
     if not m.clouded: return m
-    if not alpha.any(): return replace(m, clear=(m.clear if m.clear is not None else m.values) if keep else None)
+    ground = m.clear if keep and m.clear is not None else m.values
+    if not alpha.any(): return replace(m, values=ground, clear=ground if keep else None)
     if not can_be_clouded(m):
         raise UnitsError(m.sensor, f'values in {m.units}, of which nothing says what a cloud looks like in them',
                          'rgb8, reflectance, or a unit with cloud=',
                          "Enter its unit as Unit(…, cloud=number), or compose clouds yourself and ask for the scenario "
                          "'own'.")
-    ground = m.clear if keep and m.clear is not None else m.values
     cloudy = _ours(_overcast(m, ground, alpha, spec))
     return replace(m, values=cloudy, clear=ground if keep else None)
 
@@ -722,11 +729,6 @@ def _among(spec, ids, all_ids): # -> `CloudTable` of the ids
         raise PairError('among', f'{len(lost)} samples that are not there, such as {lost[0]!r}',
                         'the ids of the set that they are part of', 'Pass ids=whole.ids.')
     return clouds.assign(spec, all_ids)[[at[str(i)] for i in ids]]
-
-def can_be_clouded(m:Modality) -> bool:
-    "Whether it is known what a cloud looks like in it"
-    pictures = m.values.dtype in (np.uint8, np.uint16)
-    return not m.clouded or pictures or SENSORS[m.sensor].units[m.units].cloud is not None
 
 @patch
 def with_clouds(self:Scenes, spec, # a `clouds.CloudSpec`

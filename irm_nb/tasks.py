@@ -88,8 +88,8 @@ def _need(self:Scenes, n):
     short = [f'{c} ({k})' for c,k in zip(self.classes, self.counts) if k < n]
     if short:
         raise BudgetError('classes', f'too few samples of {", ".join(short)}', f'at least {n} of every class',
-                          'Lower the budget (per_class=) or the minima (min_train=, min_test=), gather more samples, or '
-                          'drop the class.')
+                          'Lower the budget (per_class=) or the minima (min_train=, min_test=), gather more samples, '
+                          'or drop the class.')
 
 # %% ../nbs/08_tasks.ipynb #9ab2c9c6
 def _test_side(s, kind, test, seed, min_train, min_test, tries, test_ids):
