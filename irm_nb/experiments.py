@@ -140,7 +140,7 @@ def open_results(out): # folder
         try:
             with atomic_file(trial): pass
         except OutputError as e: raise OutputError(out, e.found, e.expected, e.do) from e
-        trial.unlink(missing_ok=True)
+        finally: trial.unlink(missing_ok=True)
 
 # %% ../nbs/52_experiments.ipynb #cfe86eb0
 # column: kinds of its numbers
