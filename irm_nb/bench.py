@@ -423,17 +423,17 @@ def map_once(p, scene, folder, **kw):
 @bench_row('map', '≥ 0.85', gpu='≥ 0.7')
 def map_row(quick):
     "Forward passes of a map's patches on ready tensors over the map, 2,048 pixels a side at stride 32"
-    from irm_nb.patches import BATCH
+    from irm_nb.patches import batch_of
     side = 256 if quick else 2048
     comp = compute()
     p = untrained_target()
     m = p.model().to(comp.device, memory_format=torch.channels_last)
-    x = torch.randn(BATCH, len(p.stats['mean']), *p.size).to(comp.device, memory_format=torch.channels_last)
+    x = torch.randn(batch_of(comp), len(p.stats['mean']), *p.size).to(comp.device, memory_format=torch.channels_last)
     n = len(range(0, side - 63, 32))**2
     @torch.no_grad()
     def bare():
         with comp.autocast():
-            for k in range(0, n, BATCH): m(x[:n - k])
+            for k in range(0, n, len(x)): m(x[:n - k])
         _sync(comp)
     with tempfile.TemporaryDirectory() as t:
         scene = noise_scene(t, side)

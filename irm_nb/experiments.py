@@ -140,7 +140,8 @@ def open_results(out): # folder
         try:
             with atomic_file(trial): pass
         except OutputError as e: raise OutputError(out, e.found, e.expected, e.do) from e
-        finally: trial.unlink(missing_ok=True)
+        finally:
+            with suppress(OSError): trial.unlink()
 
 # %% ../nbs/52_experiments.ipynb #cfe86eb0
 # column: kinds of its numbers
