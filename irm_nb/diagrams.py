@@ -111,11 +111,10 @@ def tile_images(s, # a set of scenes, or None
 # %% ../nbs/63_diagrams.ipynb #243b3f8b
 @styled
 def framework_diagram(source=None, # set of the source domain, whose images stand on the tiles, or None
-                      pairs=None, # set of the target domain, optical and SAR, likewise
-                      note='' # where the images are from: say 'synthetic' here where they are
+                      pairs=None # set of the target domain, optical and SAR, likewise
                      ) -> Figure:
     "Domains, networks, the two steps of transfer, and where IRM acts"
-    b = Board(12, 5.7)
+    b = Board(12, 5.85)
     _domains(b, *(tile_images(source) or [[]])[:1], *(tile_images(pairs) or [[], []])[:2])
     b.panel(3.3, 1.72, 7.05, 3.83, 'Collaborative transfer')
     b.box(3.6, 2.85, 1.15, .9, '$f_S$\nResNet-50', 'source', sees=['optical'])
@@ -124,7 +123,6 @@ def framework_diagram(source=None, # set of the source domain, whose images stan
     b.box(8.8, 2.85, 1.3, .9, '$f_T$\nGoogLeNet', 'target', sees=['optical','SAR'])
     _knowledge(b)
     _regulation(b)
-    b.words(3.45, .38, note, 10.1, ha='left')
     return b.fig
 
 def _domains(b, aerial, optical, radar): # images of the tiles [n,H,W,3]

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CLOUDS', 'WHICH', 'png', 'text64', 'img', 'tiles', 'map_tiles', 'note_of', 'View', 'note_figure', 'Ensemble',
-           'answers', 'probe_for', 'ensemble', 'sample_table', 'orders', 'possible', 'choose', 'sample_view', 'Live',
-           'menu', 'Button', 'slider', 'watch', 'SampleInspector']
+           'answers', 'probe_for', 'ensemble', 'sample_table', 'orders', 'possible', 'choose', 'sample_view',
+           'put_above', 'Live', 'menu', 'Button', 'slider', 'watch', 'SampleInspector']
 
 # %% ../nbs/64_inspect.ipynb #d5e9fc83
 import base64, io, re
@@ -314,6 +314,13 @@ def sample_view(j:Ensemble, t:pd.DataFrame, # of `sample_table`
     return View(str(j.pairs.ids[i]), shown, j.opinions(i), j.pairs.classes, **about)
 
 # %% ../nbs/64_inspect.ipynb #1deda3f9
+def put_above(fig, words):
+    "Words above a figure's title, which stays where it is and as large"
+    title = fig.get_suptitle()
+    if not title: return fig.suptitle(words)
+    for t in fig.texts:
+        if t.get_text() == title: t.set_text(f'{words}\n{title}')
+
 class Live:
     "A widget where a kernel runs, a picture where none does"
     note = ''
@@ -325,7 +332,7 @@ class Live:
     def picture_file(self) -> bytes: # a PNG
         fig = self.static()
         with style():
-            if self.note: fig.suptitle('\n'.join(filter(None, (self.note, fig.get_suptitle()))))
+            if self.note: put_above(fig, self.note)
             return fig._repr_png_()
     def _repr_mimebundle_(self, **kwargs):
         words = {'text/plain':type(self).__name__, 'image/png':text64(self.picture_file())}
