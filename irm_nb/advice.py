@@ -73,9 +73,9 @@ _WORDS = dict(content='cloud content {:.0%}', cover='cover {:.0%}', per_class='{
 def _said(point): return ', '.join(_WORDS[k].format(v) for k,v in point.items() if not np.isnan(v))
 
 def as_score(v, score='OA', # name of its column
-             sign='') -> str: # '+' for differences
-    "A score in words, without its unit: a share in percent, κ as it is"
-    said = f'{100*v:{sign}.1f}' if is_share(score) else f'{v:{sign}.3f}'
+             sign='', unit='') -> str: # '+' for differences; what follows a share
+    "A score in words: a share in percent, κ as it is"
+    said = f'{100*v:{sign}.1f}{unit}' if is_share(score) else f'{v:{sign}.3f}'
     return said.replace('-', '−')
 
 def score_cells(r, score): # line of `Advice.table`
@@ -127,7 +127,7 @@ def _best(table, score): # in words
     best = table.iloc[0]
     rest = ', '.join(table[table.tied].method[1:])
     against = f'; these results do not put it ahead of {rest}.' if rest else ', ahead of every other method.'
-    said = as_score(best['mean'], score) + ' %'*is_share(score)
+    said = as_score(best['mean'], score, unit=' %')
     return f'{best.method} {said} over {best.seeds} seed{"s" if best.seeds > 1 else ""}{against}'
 
 def _worth(gain): # in words

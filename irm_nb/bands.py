@@ -15,8 +15,8 @@ import numpy as np
 
 from .core import *
 from .raster import *
-from .describe import band_name, describe, s2_band, _name_order, _radar_scale
-from .scenes import Input
+from .describe import band_name, describe, _name_order, _radar_scale
+from .scenes import Input, same_band
 from .images import CROSSED, RGB, _polarisation, _unnamed
 from .grids import *
 from .grids import _placed
@@ -24,7 +24,7 @@ from .grids import _placed
 # %% ../nbs/47_bands.ipynb #83d39784
 def _s2_name(text): # a file's stem or a band's description
     "Sentinel-2's name of a band; None where the text has none"
-    return s2_band(band_name(text))
+    return same_band(band_name(text))
 
 def _counted(n): return f'{n} band{"s"*(n > 1)}'
 
@@ -64,16 +64,16 @@ def _order_of(path, order, bands):
         names = [_s2_name(t) for t in d.descriptions]
         colours = [_s2_name(c.name) for c in d.colorinterp]
     if order is not None: return _said_order(order),names
-    wanted = {'B04','B03','B02'} if bands == 'all' else set(map(s2_band, bands))
+    wanted = {'B04','B03','B02'} if bands == 'all' else set(map(same_band, bands))
     for said in (names, colours):
         if all(said) if bands == 'all' else wanted <= set(said): return said,names
-    return [s2_band(b) for b in _unnamed(path, len(names), bands) or ()],names
+    return [same_band(b) for b in _unnamed(path, len(names), bands) or ()],names
 
 def _in_file(path, order, bands):
     "[(path, band)], names of one file"
     path = as_path(path)
     said,names = _order_of(path, order, bands)
-    wanted = said if bands == 'all' else [s2_band(b) for b in bands]
+    wanted = said if bands == 'all' else [same_band(b) for b in bands]
     if not wanted or not set(wanted) <= set(said) or len(said) != len(names):
         what = '3 bands (red, green, blue)' if bands == RGB else f'bands {bands}'
         raise ShapeError(path, _with_names(len(names), names), f'{what}, or all 12 or 13 of Sentinel-2', _SAY)
@@ -130,7 +130,7 @@ def _by_name(files, order, bands):
     "[(path, band)], names of files of bands, by key or in sequence"
     if isinstance(files, dict): named = _paired_up(map(_s2_name, files), files.values(), 's2')
     else: named = _in_sequence(list(files), order, bands)
-    wanted = list(named) if bands == 'all' else [s2_band(b) for b in bands]
+    wanted = list(named) if bands == 'all' else [same_band(b) for b in bands]
     if not set(wanted) <= set(named):
         raise ShapeError('s2', f'bands {", ".join(map(str, named))}', ', '.join(wanted),
                          "Give these files, or a dictionary {'B04':…, 'B03':…, 'B02':…}.")
@@ -139,7 +139,7 @@ def _by_name(files, order, bands):
 def _in_sequence(files, order, bands):
     "{band: file} of files in the caller's order, or by their names"
     names = [_s2_name(as_path(_file(f)[0]).stem) for f in files]
-    said = [s2_band(b) for b in (RGB if bands == 'all' else bands)]
+    said = [same_band(b) for b in (RGB if bands == 'all' else bands)]
     if order is None and set(said) <= set(names):
         known = {f:n for n,f in zip(names, files) if n}
         return _paired_up(known.values(), known, 's2')
@@ -160,7 +160,7 @@ def _safe(path, bands):
                 raise PairError(path, f'{len(found)} files {pattern}', 'one tile of one date',
                                 'Give the folder of one granule.')
             if found: return found[0]
-    wanted = [s2_band(b) for b in (S2_L2A if bands == 'all' else bands)]
+    wanted = [same_band(b) for b in (S2_L2A if bands == 'all' else bands)]
     files = {b:one(*(f'*_{b}_{m}m.*' for m in (10,20,60))) for b in wanted}
     if bands == 'all': files = {b:f for b,f in files.items() if f} or files
     for b,f in files.items():

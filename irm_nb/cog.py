@@ -156,7 +156,7 @@ def write_cog(folder, # for scratch files
     from rasterio.shutil import copy
     dtype = number_type(bands)
     try:
-        with _quiet(), rasterio.Env(GDAL_CACHEMAX=64<<20):
+        with _quiet(), rasterio.Env(GDAL_CACHEMAX=64<<20, GDAL_NUM_THREADS=str(cores())):
             files,sums = _write_tiles(folder, grid, bands, dtype, tiles)
             at = [(files[k], n) for k,n in _place_of(bands)]
             (folder/'map.vrt').write_text(virtual(grid, bands, dtype, tags, at), encoding='utf-8')

@@ -15,7 +15,6 @@ from dataclasses import replace
 import numpy as np
 from .core import *
 from .raster import *
-from .describe import s2_band
 from .images import *
 from .images import _backscatter, _check_decibels, _fit, _layer, _one_size, _optical, _optical_bands, _place
 from .images import _polarisation, _radar_bands, _same_ground
@@ -418,8 +417,8 @@ def _window_ids(name, n, columns):
 
 def _with_rgb(bands):
     "The bands, and after them the colours that opacity is estimated from, where they are missing"
-    have = set(map(s2_band, bands))
-    return bands if bands == 'all' else (*bands, *(b for b in RGB if s2_band(b) not in have))
+    have = set(map(same_band, bands))
+    return bands if bands == 'all' else (*bands, *(b for b in RGB if same_band(b) not in have))
 
 def _sen12ms_cr(root, files, twice, size, bands, on_bad, args):
     "Triplets, {patch: error}, and the number of patches"
@@ -434,7 +433,7 @@ def _sen12ms_cr(root, files, twice, size, bands, on_bad, args):
     read = list(out.values())
     got = read[0][2]
     x,clear,s = (_joined(read, j) for j in range(3))
-    at = [[*map(s2_band, got)].index(s2_band(b)) for b in RGB]
+    at = [[*map(same_band, got)].index(same_band(b)) for b in RGB]
     alpha = opacity_from_pairs(x[:,at], clear[:,at])
     p = PairedScenes(x, s, np.full(len(ids), -1), ('unlabelled',), ids, alpha=alpha, clear=clear, bands=got,
         kind=cloud_kinds(alpha), cover=cover(alpha), groups=[scene_of(i) for i in ids])

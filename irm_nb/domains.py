@@ -10,7 +10,7 @@ __all__ = ['CLOUD_SCENARIOS', 'BUILT_IN', 'SOURCES', 'TARGETS', 'EXTENSIONS', 'T
            'cloud_spec', 'read_choices', 'configure', 'plain_choices']
 
 # %% ../nbs/50_domains.ipynb #1ceaf391
-import functools, importlib.machinery, importlib.util, inspect, re, sys, traceback, warnings
+import functools, importlib.machinery, importlib.util, inspect, re, sys, threading, traceback, warnings
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -228,9 +228,10 @@ def _pairs(folder, size:int=64, opt:str='opt', sar:str='sar', pols:polarisations
            more:further_modalities=None):
     names = dict(opt=opt, sar=sar, size=size, pols=pols, groups=groups, bands=bands, more=more)
     how = dict(names, opt_units=opt_units, sar_units=sar_units, offset=offset, progress=False)
-    first = as_path(folder)/opt
+    folder = as_path(folder).absolute()
+    first = folder/opt
     flat = first.is_dir() and not any(f.is_dir() for f in first.iterdir() if not f.name.startswith('.'))
-    return folders.paired_folder(as_path(folder).absolute(), flat=flat, **how)
+    return folders.paired_folder(folder, flat=flat, **how)
 
 # %% ../nbs/50_domains.ipynb #39be388f
 def _crops(folder, scene): # of 64×64 pixels, unlabelled
@@ -326,34 +327,38 @@ def open_pairs(text): # -> set
     return _pairs(folder) if folder.is_dir() else load_domain('target', text, samples=1000)
 
 # %% ../nbs/50_domains.ipynb #4a551caf
-EXTENSIONS = {} # path of a file: its module
+EXTENSIONS = {} # path of a file -> digest of what was run of it
 
 def own_line(e:BaseException) -> str: # '' where none of them took part
     "File and line of the innermost call in a file that `extend` ran"
-    at = [(f.f_code.co_filename, n) for f,n in traceback.walk_tb(e.__traceback__) if f.f_code.co_filename in _RUN]
+    lines = traceback.walk_tb(e.__traceback__)
+    at = [(f.f_code.co_filename, n) for f,n in lines if f.f_code.co_filename in EXTENSIONS]
     return '{}:{}'.format(*at[-1]) if at else ''
 
-_RUN = {} # path of a file -> digest of what was run
+_one_at_a_time = threading.RLock() # a file may name others
 
 def extend(file):
     "Run a Python file that enters data sets, methods or networks; once in a process"
-    path = as_path(file).resolve()
+    with _one_at_a_time: _extend(as_path(file).resolve())
+
+def _extend(path):
     if str(path) in EXTENSIONS:
-        if path.is_file() and file_digest(path) != _RUN[str(path)]:
+        if path.is_file() and file_digest(path) != EXTENSIONS[str(path)]:
             warnings.warn(f'{path} is another than the one that was run; what it entered stays as it was. Start anew.',
-                          stacklevel=2)
+                          stacklevel=3)
         return
-    if path.is_file(): _RUN[str(path)] = file_digest(path)
     name = f'{OWN_FILE}{digest(str(path))[:8]}'
     loader = importlib.machinery.SourceFileLoader(name, str(path))
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
     sys.modules[name] = module
+    EXTENSIONS[str(path)] = file_digest(path) if path.is_file() else None
     try: loader.exec_module(module)
-    except IrmError: raise
-    except Exception as e:
-        why = f'{type(e).__name__}: {e}' + (f', at {own_line(e)}' if own_line(e) else '')
+    except BaseException as e:
+        at = own_line(e)
+        del EXTENSIONS[str(path)]
+        if isinstance(e, IrmError) or not isinstance(e, Exception): raise
+        why = f'{type(e).__name__}: {e}' + (f', at {at}' if at else '')
         raise UnreadableFile(path, why, 'a Python file that runs', 'Run it by itself and correct it.') from e
-    EXTENSIONS[str(path)] = module
 
 # %% ../nbs/50_domains.ipynb #5402ca12
 def paths_of_textures(target) -> list: # of one folder, or empty where they are made on the spot

@@ -48,7 +48,8 @@ def attempt(cell:Cell, store=None, # `Store`, or its folder
 
 def _failure(e):
     first = f'{type(e).__name__}: {e}'.split('\n')[0]
-    if not isinstance(e, IrmError) and own_line(e): first += f' (at {own_line(e)})'
+    at = '' if isinstance(e, IrmError) else own_line(e)
+    if at: first += f' (at {at})'
     return dict(error=first, traceback=''.join(traceback.format_exception(e)))
 
 # %% ../nbs/52_experiments.ipynb #c41614b1

@@ -286,7 +286,7 @@ def best_methods(points:pd.DataFrame, # of `grid_points`
     rows = []
     for (cover,n),df in _at(points, content=content).groupby(['cover','per_class']):
         best = best_of(df.sort_values('method').set_index(['method','seed']).score)
-        said = as_score(df.score[df.method == best].mean(), score) + ' %'*is_share(score)
+        said = as_score(df.score[df.method == best].mean(), score, unit=' %')
         rows.append(dict(cover=cover, per_class=n, what=f'{best} {said}'))
     return pd.DataFrame(rows).pivot(index='cover', columns='per_class', values='what')
 

@@ -15,7 +15,8 @@ from types import SimpleNamespace
 import numpy as np
 from .core import *
 from .raster import *
-from .describe import band_name, describe, s2_band, _holes, _masks, _name_order, _number, _offset_tags, _scaling
+from .describe import band_name, describe, _holes, _masks, _name_order, _number, _offset_tags, _scaling
+from .scenes import same_band
 
 # %% ../nbs/42_images.ipynb #a1c40e05
 MAX_VOID = 0.01 # share of an optical image that may be without data
@@ -136,15 +137,15 @@ def band_names(bands, # names, or 'all'
     "Optical bands as a caller asks for them; `OptionError` for what are no names"
     if bands == 'all': return bands
     names = tuple(bands) if isinstance(bands, (list,tuple)) else ()
-    if names and all(isinstance(b, str) and b.strip() for b in names) and len(set(map(s2_band, names))) == len(names):
+    if names and all(isinstance(b, str) and b.strip() for b in names) and len(set(map(same_band, names))) == len(names):
         return names
     raise OptionError('bands', repr(bands), "names of bands, each once, or 'all'",
         "Pass for instance bands=('R','G','B').")
 
 def _unnamed(path, n, bands):
     "Names of a file's bands that says none; None where they are open"
-    asked = set() if bands == 'all' else set(map(s2_band, bands))
-    if n == 3 and asked <= set(map(s2_band, RGB)): return list(RGB)
+    asked = set() if bands == 'all' else set(map(same_band, bands))
+    if n == 3 and asked <= set(map(same_band, RGB)): return list(RGB)
     if n == len(asked): return list(bands)
     if n == 12: return list(S2_L2A)
     if n != 13: return None
@@ -162,9 +163,9 @@ def _optical_bands(bands=RGB, order=None): # order: of files that name no bands,
         if known: have = said
         elif not have: have = _unnamed(path, len(said), bands)
         wanted = have if bands == 'all' else bands
-        at = {s2_band(b):i for i,b in enumerate(have or ()) if b}
-        if have and all(s2_band(b) in at for b in wanted or ()) and all(wanted):
-            return [at[s2_band(b)] for b in wanted], tuple(wanted)
+        at = {same_band(b):i for i,b in enumerate(have or ()) if b}
+        if have and all(same_band(b) in at for b in wanted or ()) and all(wanted):
+            return [at[same_band(b)] for b in wanted], tuple(wanted)
         what = 'names for all' if bands == 'all' else ', '.join(bands)
         if known:
             raise ShapeError(path, f'bands named {", ".join(str(b or "(no name)") for b in names)}',

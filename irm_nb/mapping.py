@@ -123,7 +123,8 @@ def _sums(job, said, box, step): # weighted sums over a tile: {what: [n,h,w]}
     there = (who >= 0)[...,None]
     known = ~np.isnan(cover)[...,None]
     parts = dict(p=p*there, there=there, cloud=np.nan_to_num(cover)[...,None], known=known,
-                 answered=_one_of(who, len(job.networks)), decided=_one_of(decided, len(job.laid.sources)))
+                 answered=_one_of(who, len(job.networks)))
+    if job.decided: parts['decided'] = _one_of(decided, len(job.laid.sources))
     sums = blend(np.concatenate([v.astype(np.float32) for v in parts.values()], 2), down, across)
     ends = np.cumsum([v.shape[2] for v in parts.values()])[:-1]
     return dict(zip(parts, np.split(sums, ends)))
@@ -166,7 +167,8 @@ def paint(job:Job, said, # of `answers_of`
     cloud = _ratio(s['cloud'][0], s['known'][0])
     out = dict(confidence=best/weight, entropy=_spread(s['p'], weight), cloud=np.where(there, cloud, np.nan))
     doubt = doubtful(out['confidence'], out['cloud'], _clouded(job, s), rules.believe, rules.max_cover)
-    numbers = {'class':at, 'doubt':doubt} | {k:_largest(s[k])[1] for k in ('answered','decided')}
+    who = ('answered','decided') if job.decided else ('answered',)
+    numbers = {'class':at, 'doubt':doubt} | {k:_largest(s[k])[1] for k in who}
     out |= {k:np.where(there, v, np.int16(-1)) for k,v in numbers.items()}
     return out | {f'p {c}':v/weight for c,v in zip(job.target.classes, s['p']) if rules.probabilities}
 
@@ -215,12 +217,13 @@ def areas(self:Map) -> pd.DataFrame: # class, hectares, share, believed
     "Area of each class, and the share of it that can be believed"
     pixel = hectares(self.grid)
     k = len(self.classes)
-    total,sure = np.zeros(k + 1),np.zeros(k + 1) # the last for what has no class
+    found = np.zeros((2,k + 1)) # to be believed or not; the last class for what has none
     for a,b in _strips(self.grid):
-        c = self.read('class', (a, b)).ravel() % (k + 1)
-        ha = np.repeat(pixel[a:b], self.grid.width)
-        total += np.bincount(c, ha, k + 1)
-        sure += np.bincount(c, ha*(self.read('doubt', (a, b)).ravel() == 0), k + 1)
+        said = self.read('class', (a, b)) % (k + 1) + (k + 1)*(self.read('doubt', (a, b)) != 0)
+        rows = np.arange(b - a)[:,None]*found.size
+        counts = np.bincount((said + rows).ravel(), minlength=found.size*(b - a)).reshape(b - a, *found.shape)
+        found += np.tensordot(pixel[a:b], counts, 1)
+    sure,total = found[0],found.sum(0)
     mapped = max(total[:k].sum(), 1e-12)
     t = pd.DataFrame({'class':[*self.classes, 'no answer'], 'hectares':total})
     t['share'] = np.append(total[:k]/mapped, np.nan)
@@ -257,11 +260,11 @@ def _texts(made, out, item): # the map as it stands now, where it goes -> {path:
 
 # %% ../nbs/68_mapping.ipynb #dbf783f1
 def _job(a): # arguments of `predict_map`
-    if not isinstance(a.predictor, Predictor):
-        raise OptionError('predictor', f'a {type(a.predictor).__name__}', 'a Predictor',
-                          'Train one, or load it with Predictor.load.')
     others = dict(a.others or {})
     if 'target' in others: raise OptionError('others', "'target'", 'another name', 'The predictor itself is called so.')
+    for where,p in (('predictor', a.predictor), *((f'others[{k!r}]', v) for k,v in others.items())):
+        if isinstance(p, Predictor): continue
+        raise OptionError(where, f'a {type(p).__name__}', 'a Predictor', 'Train one, or load it with Predictor.load.')
     networks = dict(target=a.predictor) | others
     comp = compute() if a.comp is None else a.comp
     rates = rates_of(a.reliability, networks)
@@ -447,8 +450,9 @@ def score(m:Map, # or its path
         raise LabelError(labels, f'classes {", ".join(odd)}', ', '.join(m.classes),
                          'Rename them as the map calls them, or pass classes={code: name}.')
     t = pd.DataFrame(dict(row=rows, col=cols, truth=[m.classes.index(n) for n in names]))
+    t = t.drop_duplicates(ignore_index=True)
     for band,column in (('class','said'), ('confidence','confidence'), ('doubt','doubt')):
-        t[column] = _at(m, band, rows, cols)
+        t[column] = _at(m, band, t.row.to_numpy(), t.col.to_numpy())
     known = t[t.said >= 0]
     right = (known.truth == known.said).to_numpy(float)
     masks = {'believed':(known.doubt == 0).to_numpy(), 'not to be believed':(known.doubt == 1).to_numpy()}

@@ -248,6 +248,11 @@ def _weights(k, n_boot, rng):
     drawn = rng.multinomial(k, np.full(k, 1/k), n_boot)
     return 1 + (drawn - 1)*math.sqrt(k/max(k - 1, 1))
 
+# %% ../nbs/07_metrics.ipynb #e85d2488
+def _all_alike(mean, least, most, k, level): # ends of the interval of Clopper and Pearson over k scenes
+    reach = (most - least)*(1 - (0.5 - level/2)**(1/k))
+    return (mean - reach, mean) if mean == most else (mean, mean + reach)
+
 def cluster_bootstrap(values, # a number for each sample [N], or each repeat and sample [R,N]; nan where not tested
                       groups, # scene of each sample [N]
                       n_boot:int=4000, # draws
@@ -266,9 +271,12 @@ def cluster_bootstrap(values, # a number for each sample [N], or each repeat and
     num = ((u@total)*w).sum(1)
     den = ((u@count)*w).sum(1)
     draws = num[den > 0]/den[den > 0] # with few scenes and many splits a draw may hold no test at all
+    mean = float(total.sum()/count.sum())
     lo,hi = np.quantile(draws, (0.5 - _level(level)/2, 0.5 + level/2)).clip(*bounds)
+    if mean in bounds and np.isfinite(bounds).all(): # of right answers alone no draw holds a wrong one
+        lo,hi = _all_alike(mean, *bounds, count.shape[1], level)
     tail = (1 + min((draws <= 0).sum(), (draws >= 0).sum()))/(1 + len(draws))
-    return Estimate(float(total.sum()/count.sum()), float(lo), float(hi), float(min(1, 2*tail)))
+    return Estimate(mean, float(lo), float(hi), float(min(1, 2*tail)))
 
 # %% ../nbs/07_metrics.ipynb #461919fd
 def mean_interval(values, groups, **boot # as `cluster_bootstrap` takes them

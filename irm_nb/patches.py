@@ -8,7 +8,7 @@ __all__ = ['COVERS', 'Scene', 'Laid', 'lay', 'starts', 'Cuts', 'rates_of', 'choo
 
 # %% ../nbs/58_patches.ipynb #e1aecb69
 import copy, tempfile, threading
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from fastcore.basics import patch
 
 from .core import *
 from .store import load_tensors, own_code, save_tensors, stage
-from .raster import raster_digest, _quiet
+from .raster import raster_digest, workers, _quiet
 from .images import RGB
 from .grids import *
 from .grids import _overlap, _part, _place, _placed
@@ -30,7 +30,7 @@ from .labels import CloudMask
 from .regions import _further_sources, _layers, _nodata_of, _radar_layers, _read, _without_effect
 from .scenes import *
 from .domains import EXTENSIONS, extend
-from .explain import _shapley, coalitions, probe
+from .explain import Probe, _shapley, coalitions
 from .models import folded
 
 # %% ../nbs/58_patches.ipynb #29a4f2bf
@@ -229,18 +229,17 @@ class Job:
         wanted = _wanted(self.networks).get(OPT)
         return lay(self.scene, wanted.bands if wanted else RGB)
     @cached_property
-    def probes(self): return [_quick(probe(p, self.comp, 'rest'), self.size) for p in self.networks.values()]
+    def probes(self): return [_quick(p, self.size, self.comp) for p in self.networks.values()]
     @cached_property
     def one_at_a_time(self): return threading.Lock() # a file that is open is read by one thread
     @cached_property
     def cuts(self): return Cuts(self.laid.grid.height, self.laid.grid.width, self.size, self.stride, self.block)
 
 # %% ../nbs/58_patches.ipynb #3334698d
-def _quick(p, size): # a `Probe` whose network answers faster, and that normalises images of any size
-    x = torch.randn(2, len(p.predictor.stats['mean']), size, size, generator=torch.Generator().manual_seed(0))
-    m = folded(p.predictor.model().requires_grad_(False), x) # on the CPU: a GPU's convolutions are less exact
-    return replace(p, model=m.to(p.comp.device, memory_format=torch.channels_last),
-                   predictor=replace(p.predictor, size=None))
+def _quick(p, size, comp): # a `Probe` whose network answers faster, and that normalises images of any size
+    x = torch.randn(2, len(p.stats['mean']), size, size, generator=torch.Generator().manual_seed(0))
+    m = folded(p.model().requires_grad_(False), x) # on the CPU: a GPU's convolutions are less exact
+    return Probe(m.to(comp.device, memory_format=torch.channels_last), replace(p, size=None), comp, 'rest')
 
 def _wanted(networks): # -> {modality: `Input`}, with the bands of all networks
     found = {}
@@ -474,15 +473,12 @@ def _kept_block(work, i, j): # -> as `answer_block` gives it; None where there i
 # %% ../nbs/58_patches.ipynb #8afb1d19
 def ahead(f, items): # yields f(item)
     "Each result while a thread works on the next"
-    items = list(items)
-    if not items: return
-    with ThreadPoolExecutor(1) as other:
-        coming = other.submit(f, items[0])
-        for after in items[1:]:
-            out = coming.result()
-            coming = other.submit(f, after)
-            yield out
-        yield coming.result()
+    coming = deque()
+    with workers(1) as other:
+        for item in items:
+            coming.append(other.submit(f, item))
+            if len(coming) > 1: yield coming.popleft().result()
+        while coming: yield coming.popleft().result()
 
 def _here(job, blocks): # yields (block, answers)
     def read(b): return b,cut_block(job, *b)

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MAX_VALUES', 'SEN12MS_DB', 'SEN12MS_CR_DB', 'S2_L1C', 'S2_L2A', 'S2_RGB', 'RASTER_KINDS', 'SAR_KINDS',
            'OPTICAL_KINDS', 'image_format', 'write_image', 'open_raster', 'read_image', 'resize', 'centre_square',
-           'each_file', 'db', 'linear', 'resize_sar', 'clip_db', 'reflectance', 'Fill', 'fill_of', 'write_raster',
-           'raster_digest']
+           'workers', 'each_file', 'db', 'linear', 'resize_sar', 'clip_db', 'reflectance', 'Fill', 'fill_of',
+           'write_raster', 'raster_digest']
 
 # %% ../nbs/40_raster.ipynb #d5d8a801
 import contextlib, dataclasses, os, threading, warnings, zlib
@@ -177,11 +177,14 @@ def centre_square(x:np.ndarray # [C,H,W]
 
 # %% ../nbs/40_raster.ipynb #aaeeeb9c
 @contextlib.contextmanager
-def _threads(n):
-    "Threads that end with what they have in hand when their caller is interrupted"
-    ex = ThreadPoolExecutor(n)
+def workers(n): # -> `ThreadPoolExecutor`
+    "Threads of one core each, that end with what they have in hand when their caller is interrupted"
+    own = torch.get_num_threads()
+    ex = ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,)) # teams would wait for one another
     try: yield ex
-    finally: ex.shutdown(cancel_futures=True)
+    finally:
+        ex.shutdown(cancel_futures=True)
+        torch.set_num_threads(own) # some libraries count for all threads at once
 
 def each_file(f, # from an item to the array to keep; may raise an `IrmError`
               items, # files, or whatever `f` takes
@@ -195,7 +198,7 @@ def each_file(f, # from an item to the array to keep; may raise an `IrmError`
     def one(o):
         try: return f(o)
         except IrmError as e: return e
-    with _quiet(), _threads(n) as ex:
+    with _quiet(), workers(n) as ex:
         out = list(tqdm(ex.map(one, items), total=len(items), desc=desc, disable=not progress, leave=False))
     bad = {i:e for i,e in enumerate(out) if isinstance(e, IrmError)}
     return [None if i in bad else o for i,o in enumerate(out)],bad

@@ -9,7 +9,7 @@ __all__ = ['SENSORS', 'VISIBLE', 'NOTES', 'PER_SAMPLE', 'OPT', 'SAR', 'Unit', 'S
            'kept_report', 'arrays_of', 'set_meta']
 
 # %% ../nbs/04_scenes.ipynb #d2ad395c
-import json, math, re, unicodedata, weakref
+import functools, json, math, re, unicodedata, weakref
 from collections import Counter
 from dataclasses import FrozenInstanceError, dataclass, fields, is_dataclass, replace
 from pathlib import Path
@@ -62,10 +62,12 @@ def sensor(name:str, units:dict, # name -> `Unit`
 # %% ../nbs/04_scenes.ipynb #9fbaf51c
 _SAME_BAND = dict(R='B04', RED='B04', G='B03', GREEN='B03', B='B02', BLUE='B02', NIR='B08', SWIR1='B11', SWIR2='B12')
 
-def same_band(name) -> str: # of an optical band
-    "A band's name as Sentinel-2 writes it, where it has one: `B04` for 'R', 'red' and 'B4'"
-    name = str(name).upper()
-    return _SAME_BAND.get(name) or re.sub(r'^B(\d)$', r'B0\1', name)
+@functools.lru_cache(1024)
+def same_band(name):
+    "A band's name as Sentinel-2 writes it, where it has one: `B04` for 'R', 'red' and 'B4'; other names as they are"
+    said = str(name).upper()
+    numbered = re.fullmatch('B0?([1-9]|8A|1[0-2])', said)
+    return f'B{numbered[1].zfill(2)}' if numbered else _SAME_BAND.get(said, name)
 
 VISIBLE = 'B01','B02','B03','B04'
 
@@ -424,10 +426,15 @@ def by_cloud(self:Scenes) -> dict: # 'cloudy' and 'clear' -> bool [N]
 
 # %% ../nbs/04_scenes.ipynb #94a766ef
 @patch(as_prop=True)
+def there(self:Scenes) -> np.ndarray:
+    "Which sample has which modality, bool [N,M]"
+    every = np.ones(len(self), bool)
+    return np.stack([every if m.present is None else m.present for m in self.modalities.values()], 1)
+
+@patch(as_prop=True)
 def visible(self:Scenes) -> np.ndarray:
     "Which samples have any of its modalities, bool [N]"
-    there = [np.ones(len(self), bool) if m.present is None else m.present for m in self.modalities.values()]
-    return np.any(there, axis=0)
+    return self.there.any(1)
 
 @patch(as_prop=True)
 def clear(self:Scenes):

@@ -325,6 +325,8 @@ def _check_pure(f):
                           'Write it as a function of a module or a cell, and pass what it needs as arguments.')
     if not isinstance(f, types.FunctionType): refuse(f'a {type(f).__name__}', 'a plain function')
     outside = ', '.join(f.__code__.co_freevars)
+    if outside and hasattr(f, '__wrapped__'):
+        refuse(f'{f.__qualname__} under another decorator, such as no_grad', 'a plain function that calls it within')
     if outside: refuse(f'{f.__qualname__}, which reads {outside} from around it', 'a function of its arguments alone')
     if f.__name__ == '<lambda>': refuse('a lambda', 'a function with a name')
 

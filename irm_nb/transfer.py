@@ -428,8 +428,8 @@ def with_balanced(rows:torch.Tensor, # to learn from
 # %% ../nbs/14_transfer.ipynb #109093b3
 def has(s:Scenes, names) -> torch.Tensor: # bool [N]
     "Which samples have all of these modalities"
-    there = [torch.tensor(s[k].present) for k in names if s[k].present is not None]
-    return torch.stack(there).all(0) if there else torch.ones(len(s), dtype=torch.bool)
+    at = [s.names.index(check_option('modality', k, s.names)) for k in names]
+    return torch.tensor(s.there[:,at].all(1))
 
 def pseudo_labels(task:Task, cfg:Config, logits:torch.Tensor) -> tuple: # (soft labels [N,K], rows to learn from)
     "F1's soft labels and the rows that its filter keeps"

@@ -121,8 +121,7 @@ def leave_out(x, # [B,C,H,W], normalised
 
 # %% ../nbs/09_views.ipynb #0ea8d012
 def _present(s): # bool [N,M], or None where every sample has all
-    there = [np.ones(len(s), bool) if m.present is None else m.present for m in s.modalities.values()]
-    return None if np.all(there) else torch.tensor(np.stack(there, 1))
+    return None if s.there.all() else torch.tensor(s.there)
 
 class Views:
     "Batches as a training shows them"

@@ -4,7 +4,7 @@ import nbformat, pytest
 
 from conftest import ROOT
 
-TUTORIALS = 'a_regulation','another_backbone','a_third_modality','your_own_data'
+TUTORIALS = 'a_compared_method','a_regulation','another_backbone','a_third_modality','your_own_data'
 
 def path(name): return ROOT/'nbs'/'tutorials'/f'{name}.ipynb'
 

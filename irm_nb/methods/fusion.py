@@ -9,6 +9,7 @@ __all__ = ['without_irm', 'control', 'sample_level', 'normalised', 'control_samp
            'own_logits', 'ogm_coefficients', 'OGMGE', 'ogm_ge', 'GDL', 'gradient_decoupled', 'oracle']
 
 # %% ../../nbs/23_fusion.ipynb #7309f621
+import warnings
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -100,7 +101,13 @@ method('Ours', source='eqs. (1)-(8)', in_paper=True)(irm_transfer)
 
 def variant(name:str, about:str, **choices):
     "A row that is the method with some of `Config`'s choices made otherwise"
-    def run(task, cfg, store, comp): return irm_transfer(task, replace(cfg, **choices), store, comp)
+    def run(task, cfg, store, comp):
+        own = replace(cfg, **choices)
+        for k in choices:
+            asked = getattr(cfg, k)
+            if asked not in (getattr(own, k), getattr(Config(), k)):
+                warnings.warn(f'{name}: {k}={asked!r} has no effect, this row is another choice by its name')
+        return irm_transfer(task, own, store, comp)
     run.__doc__ = about
     return method(name)(run)
 
@@ -169,7 +176,8 @@ def live_teachers(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor
     asked = teachers(task, cfg, store, comp)
     said = opinions_of(asked, task.train, store, comp)
     channels = {t:own_channels(p, task.train) for t,p in asked.items()}
-    for t,p in asked.items(): check_alike(p, channel_stats(task.train), channels[t], t)
+    stats = channel_stats(task.train)
+    for t,p in asked.items(): check_alike(p, stats, channels[t], t)
     kept = regulated(said, task, cfg)
     loss = LiveTeachers(asked, channels, kept.regulation, kept.options, task.train.labels, kept.present, kept.cover)
     weights = read_weights(cfg.target_weights)

@@ -55,16 +55,17 @@ for _name in ('Finetune (Opt only)','f_S','SL','KDHN','TLF','without IRM','Ours'
 KNOTS = 5 # covers at which powers are kept
 
 class Pooled(nn.Module):
-    "Members' log-probabilities, to powers by the cover that is seen"
+    "Members' log-probabilities, to powers by the cover that is seen, and biases of classes"
     def __init__(self, parts, # [(architecture, (first channel, one past the last)), …]
                  hidden, # the same of the channels in which cover is seen; None: nothing hides anything
-                 n_classes:int):
+                 n_classes:int, biased=False): # whether classes have biases
         super().__init__()
         self.at = [at for _,at in parts]
         self.hidden = hidden
         self.parts = nn.ModuleList([backbone(arch).new(n_classes, b - a) for arch,(a,b) in parts])
         if hidden: self.see = cover_net(hidden[1] - hidden[0])
         self.register_buffer('powers', torch.ones(len(parts), KNOTS))
+        self.register_buffer('bias', torch.zeros(n_classes) if biased else None)
     def cover(self, x): # [B,C,H,W] -> [B]
         if not self.hidden: return x.new_zeros(x.shape[:1])
         return (self.see(x[:,slice(*self.hidden)]) > 0).float().mean((1,2,3))
@@ -77,19 +78,21 @@ class Pooled(nn.Module):
     def forward(self, x):
         seen = [x[:,slice(*at)] for at in self.at]
         said = torch.stack([m(v).float().log_softmax(1) for m,v in zip(self.parts, seen)], 1)
-        return (self.power(x, seen)[:,:,None]*said).sum(1)
+        q = (self.power(x, seen)[:,:,None]*said).sum(1)
+        return q if self.bias is None else q + self.bias
 
 # %% ../../nbs/26_reliable.ipynb #dc602c92
 def _range(text): return tuple(map(int, text.split('-')))
 
-def _pooled(text): # ARCH@first-last|ARCH@first-last|cover@first-last
+def _pooled(text): # ARCH@first-last|ARCH@first-last|cover@first-last|bias@0-K
     parts = [(arch, _range(at)) for arch,_,at in (p.rpartition('@') for p in text.split('|'))]
-    hidden = next((at for arch,at in parts if arch == 'cover'), None)
-    members = [p for p in parts if p[0] != 'cover']
+    beside = {arch:at for arch,at in parts if arch in ('cover','bias')}
+    members = [p for p in parts if p[0] not in beside]
     for arch,_ in members: backbone(arch)
-    def build(n_classes, in_channels): return Pooled(members, hidden, n_classes)
+    def build(n_classes, in_channels): return Pooled(members, beside.get('cover'), n_classes, 'bias' in beside)
     entry = backbone(members[0][0])
-    return Backbone(build, head=f'parts.0.{entry.head}', first=None, channels=max(b for _,(_,b) in parts))
+    channels = max(b for arch,(_,b) in parts if arch != 'bias')
+    return Backbone(build, head=f'parts.0.{entry.head}', first=None, channels=channels)
 
 BACKBONES['pooled'] = _pooled
 
@@ -110,7 +113,9 @@ def _place(p, s): # channels of a member among those of a set: (first, one past 
 def pooled(members:dict, # name -> `Predictor`
            see:CoverEstimator, # None where no modality is hidden by clouds
            powers, # [M,KNOTS]
-           train:Scenes) -> Predictor:
+           train:Scenes,
+           bias=() # of classes [K]; empty: none
+          ) -> Predictor:
     "Networks and their powers as one predictor"
     stats = channel_stats(train)
     at = {k:_place(p, train) for k,p in members.items()}
@@ -122,6 +127,9 @@ def pooled(members:dict, # name -> `Predictor`
         names.append(f'cover@{a}-{b}')
         state |= {f'see.{k}':v for k,v in see.state.items()}
     state['powers'] = torch.as_tensor(np.asarray(powers), dtype=torch.float32)
+    if len(bias):
+        names.append(f'bias@0-{len(bias)}')
+        state['bias'] = torch.as_tensor(np.asarray(bias), dtype=torch.float32)
     m = new_model('pooled:' + '|'.join(names), len(train.classes), n_channels(train), 'pooled')
     m.load_state_dict(state)
     return trained(m, 'pooled:' + '|'.join(names), train, stats, [])
@@ -149,12 +157,12 @@ def product(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
 
 @method('Pool by cover')
 def pool_by_cover(task:Task, cfg:Config, store:Store, comp:Compute) -> Predictor:
-    "The three voices to powers by the cover that is seen, fitted on cross-fitted answers"
+    "The three voices to powers by the cover that is seen, and class biases, fitted on cross-fitted answers"
     members = voices(task, cfg, store, comp)
     see = seen_cover(task, store, comp)
     def again(t, store, comp): return voices(t, cfg, store, comp)
     pool = fit_pool(*cross_fitted(task, again, see, store, comp))
-    return pooled(members, see, pool.powers(np.linspace(0, 1, KNOTS)).T, task.train)
+    return pooled(members, see, pool.powers(np.linspace(0, 1, KNOTS)).T, task.train, pool.bias)
 
 # %% ../../nbs/26_reliable.ipynb #e81d9b4b
 POOL = 'pool' # name of the pooled opinion among the teachers of F2

@@ -178,10 +178,11 @@ def cross_fitted(task:Task,
 @storable
 @dataclass(frozen=True)
 class CoverPool:
-    "Powers of teachers by cover"
+    "Powers of teachers by cover, and biases of classes"
     names: tuple
     u: tuple
     v: tuple
+    bias: tuple = () # one for each class; empty: none
     def powers(self, cover) -> torch.Tensor: # [N] -> [N,M]
         c = torch.as_tensor(cover, dtype=torch.float32)[:,None]
         return F.softplus(torch.tensor(self.u) + torch.tensor(self.v)*c)
@@ -189,7 +190,7 @@ class CoverPool:
                  cover) -> torch.Tensor: # log q [N,K]
         a = self.powers(cover)
         logp = torch.stack([F.log_softmax(said[k].float(), 1) for k in self.names], 1)
-        return F.log_softmax((a[:,:,None]*logp).sum(1), 1)
+        return F.log_softmax((a[:,:,None]*logp).sum(1) + torch.tensor(self.bias or 0.), 1)
 
 ONE = float(np.log(np.e - 1)) # softplus of it is 1
 
@@ -201,21 +202,23 @@ def product_of_experts(names) -> CoverPool: # of teachers
 def fit_pool(said:dict, # name -> logits [n,K], cross-fitted
              labels:torch.Tensor, cover, # [n] each
              ridge=0.002) -> CoverPool:
-    "Powers by cross-entropy, held near 1"
+    "Powers and biases by cross-entropy, held near 1 and near 0"
     names = tuple(said)
     logp = torch.stack([F.log_softmax(z.double(), 1) for z in said.values()], 1)
     c = torch.as_tensor(cover, dtype=torch.float64)[:,None]
     w = torch.zeros(2, len(names), dtype=torch.float64, requires_grad=True)
-    solver = torch.optim.LBFGS([w], max_iter=200, line_search_fn='strong_wolfe')
+    b = torch.zeros(logp.shape[2], dtype=torch.float64, requires_grad=True)
+    solver = torch.optim.LBFGS([w, b], max_iter=200, line_search_fn='strong_wolfe')
     def loss():
         solver.zero_grad()
         a = F.softplus(ONE + w[0] + w[1]*c)
-        value = F.cross_entropy((a[:,:,None]*logp).sum(1), labels) + ridge*w.square().sum()
+        value = F.cross_entropy((a[:,:,None]*logp).sum(1) + b, labels)
+        value = value + ridge*(w.square().sum() + b.square().sum())
         value.backward()
         return value
     solver.step(loss)
     u,v = (ONE + w[0].detach()).tolist(),w[1].detach().tolist()
-    return CoverPool(names, tuple(u), tuple(v))
+    return CoverPool(names, tuple(u), tuple(v), tuple(b.tolist()))
 
 # %% ../../nbs/25_trust.ipynb #58a91623
 def dawid_skene(votes:torch.Tensor, # classes that teachers predict [N,M], -1 where one says nothing
