@@ -91,6 +91,7 @@ def card_text(note) -> str: # Markdown
     facts = {
         'network': note['arch'], 'patch': size, 'data': card.get('data') or 'not said when it was saved',
         'fingerprint of its training set': about.get('trained_on', 'not known'),
+        'metres a pixel': about.get('metres') or 'not known',
         'digest of its weights': note['weights'],
         'irm_nb': about.get('irm_nb', 'not known'), 'rounds of training': len(note['history'])}
     def items(lines): return [f'- {l}' for l in lines]

@@ -713,8 +713,11 @@ def answers_for(p, # `Predictor`
                ): # -> frame: id, class, confidence, cover, decided
     "What a network says of new pairs"
     import pandas as pd
+    from irm_nb.methods.reliable import own_cover
     likely,k = (p.logits(pairs, comp, missing)/p.temperature).softmax(1).max(1)
-    said = {'class':[p.classes[i] for i in k], 'confidence':likely.numpy().round(4), 'cover':pairs.cover}
+    cover = pairs.cover
+    if cover is None and (see := own_cover(p)): cover = see(p.part_of(pairs, missing), comp)
+    said = {'class':[p.classes[i] for i in k], 'confidence':likely.numpy().round(4), 'cover':cover}
     return pd.DataFrame(dict(id=pairs.ids, **said, decided=_decided(p, pairs, comp, missing)), columns=ANSWERS)
 
 # %% ../nbs/71_cli.ipynb #8069a818
@@ -722,10 +725,14 @@ def predict(args):
     "`irm_run predict`"
     from irm_nb.core import atomic_file, check_head
     from irm_nb.domains import extend, open_pairs
+    from irm_nb.scenes import SENSORS
     from irm_nb.transfer import Predictor
     for f in args.use or (): extend(f)
     if args.out: check_head(args.out, ANSWERS, 'a table of answers')
-    t = answers_for(Predictor.load(args.predictor), open_pairs(args.pairs), _device(args), args.missing)
+    p = Predictor.load(args.predictor)
+    t = answers_for(p, open_pairs(args.pairs), _device(args), args.missing)
+    if t.cover.isna().all() and any(SENSORS[i.sensor].clouded for i in p.inputs.values()):
+        warnings.warn('cover is blank: neither pairs nor network say how much cloud there is')
     if not args.out: return print(t.to_csv(index=False), end='')
     with atomic_file(args.out) as f: t.to_csv(f, index=False)
     print(f'{len(t)} pairs\n{args.out}')

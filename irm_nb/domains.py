@@ -216,8 +216,12 @@ def _scenes9(folder=None):
     return _pairs(folder or in_data_home('scenes9_s1s2'), None, pols='VH', groups=r'^(\d+)_r')
 
 @target('sen12ms_cloud')
-def _sen12ms_cloud(folder, size:int=64, per_class:int=1622):
-    return datasets.sen12ms_cloud(folder, size, per_class, clouds=None, progress=False)
+def _sen12ms_cloud(folder, size:int=64, per_class:int=1622, bands:optical_bands=('R','G','B')):
+    return datasets.sen12ms_cloud(folder, size, per_class, clouds=None, progress=False, bands=bands)
+
+@target('sen12ms_cr')
+def _sen12ms_cr(folder, size:int=64, bands:optical_bands=('R','G','B')):
+    return datasets.sen12ms_cr(folder, size, progress=False, bands=bands)
 
 @target('hunan_cloud')
 def _hunan_cloud(folder, size:int=64): return datasets.hunan_cloud(folder, size=size, progress=False)

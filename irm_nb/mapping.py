@@ -25,6 +25,7 @@ from .figures import class_colours, word
 from .grids import *
 from .grids import _overlap
 from .labels import Codes, Polygons, _check_degrees, _geojson, _geopackage
+from .methods.reliable import own_cover
 from .metrics import Scores, confusion, mean_by, scores
 from .patches import *
 from .raster import _gdal_errors, _quiet, _why
@@ -62,9 +63,10 @@ def _ratio(sums, weight): # nan where nothing was summed
 def doubtful(confidence, # [h,w], nan where there is none
              cover, # share under cloud [h,w], nan where it isn't known
              hidden, # bool [h,w]: the class came from a sensor that clouds hide
-             believe, max_cover) -> np.ndarray: # bool [h,w]
+             believe, max_cover, unknown=0. # cover that counts where it isn't known
+            ) -> np.ndarray: # bool [h,w]
     "Where a map is not to be believed"
-    return (confidence < believe) | (hidden & (np.nan_to_num(cover) > max_cover))
+    return (confidence < believe) | (hidden & (np.nan_to_num(cover, nan=unknown) > max_cover))
 
 @dataclass(frozen=True)
 class Rules:
@@ -78,7 +80,8 @@ class Rules:
     @property
     def meaning(self):
         return (f'not to be believed: confidence below {self.believe:g}, or more than {self.max_cover:g} of '
-                'the patch under cloud where the class came from a sensor that clouds hide')
+                'the patch under cloud where the class came from a sensor that clouds hide; '
+                'ground of which a cloud mask says nothing counts as under cloud')
 
 # %% ../nbs/68_mapping.ipynb #02309b7b
 def bands_of(job:Job, rules:Rules, clouds) -> list: # clouds: what the cloud share was read from, '' for nothing
@@ -166,7 +169,8 @@ def paint(job:Job, said, # of `answers_of`
     best,at = _largest(s['p'])
     cloud = _ratio(s['cloud'][0], s['known'][0])
     out = dict(confidence=best/weight, entropy=_spread(s['p'], weight), cloud=np.where(there, cloud, np.nan))
-    doubt = doubtful(out['confidence'], out['cloud'], _clouded(job, s), rules.believe, rules.max_cover)
+    doubt = doubtful(out['confidence'], out['cloud'], _clouded(job, s), rules.believe, rules.max_cover,
+                     unknown=float(job.laid.clouds is not None))
     who = ('answered','decided') if job.decided else ('answered',)
     numbers = {'class':at, 'doubt':doubt} | {k:_largest(s[k])[1] for k in who}
     out |= {k:np.where(there, v, np.int16(-1)) for k,v in numbers.items()}
@@ -268,7 +272,8 @@ def _job(a): # arguments of `predict_map`
     networks = dict(target=a.predictor) | others
     comp = compute() if a.comp is None else a.comp
     rates = rates_of(a.reliability, networks)
-    job = Job(a.scene, networks, rates, a.stride, a.block, a.max_invalid, a.decided, a.views, a.estimate, comp)
+    estimate = a.estimate or own_cover(a.predictor)
+    job = Job(a.scene, networks, rates, a.stride, a.block, a.max_invalid, a.decided, a.views, estimate, comp)
     check_job(job)
     return job
 
@@ -303,7 +308,7 @@ def predict_map(predictor:Predictor, # the network that is asked
                 views=False, # each patch in eight views: eight passes in place of one
                 max_invalid=.5, # share of a patch without data from which it lacks a modality
                 block=16, # patches on a side of what is read and kept at once
-                estimate=None, # function (Scenes) -> cover [N], where there is no cloud mask
+                estimate=None, # function (Scenes) -> cover [N], for want of a mask; None: the network's own
                 overwrite=False, # replace another map of irm_nb
                 store:Store=None, # None takes the user's
                 client=None, # of dask.distributed: its workers answer blocks

@@ -285,7 +285,9 @@ def check_job(job:Job):
     def blank(i): # of a modality
         kind = SENSORS[i.sensor].units[i.units].dtypes[0]
         return Modality(np.zeros((1,len(i.bands),job.size,job.size), kind), i.bands, i.units, i.sensor, present=nobody)
-    one = Scenes({k:blank(i) for k,i in inputs.items()}, [-1], job.target.classes, ['patch'])
+    grid = job.laid.grid
+    one = Scenes({k:blank(i) for k,i in inputs.items()}, [-1], job.target.classes, ['patch'], crs=grid.crs,
+                 transform=tuple(grid.transform)[:6])
     for k,p in job.networks.items():
         if tuple(p.classes) != tuple(job.target.classes):
             raise LabelError(k, ', '.join(p.classes), f'{", ".join(job.target.classes)}, in this order',
@@ -341,7 +343,7 @@ def _modality(job, name, part, at, faults): # -> (`Modality` of patches or None,
     return Modality(_filled(patches, pixels), i.bands, i.units, i.sensor, present=there),None,known
 
 def _cover(job, part, at, n, faults): # -> [n], nan where it isn't known
-    "Share of each patch under cloud, by the mask"
+    "Share of each patch under cloud, by the mask, where it knows half of the patch or more"
     clouds = copy.copy(job.laid.clouds)
     clouds.layer = _on_part(clouds.layer, part)
     try: kinds,known = clouds.read(0, part.height)
@@ -349,9 +351,17 @@ def _cover(job, part, at, n, faults): # -> [n], nan where it isn't known
         faults.append(str(e))
         return np.full(n, np.nan)
     hidden,seen = (_cut(v[None], at, job.size).mean((1,2,3)) for v in ((kinds > 0) & known, known))
-    return np.divide(hidden, seen, out=np.full(n, np.nan), where=seen > 0)
+    return np.divide(hidden, seen, out=np.full(n, np.nan), where=seen >= .5)
 
 # %% ../nbs/58_patches.ipynb #b68f3d4b
+def _estimated(job, s): # -> [n]
+    c = np.asarray(job.estimate(s), np.float64)
+    if c.shape != (len(s),):
+        raise ShapeError('estimate', f'an answer {list(c.shape)}', f'one share a patch [{len(s)}]', 'Return [N].')
+    if (bad := (c < 0) | (c > 1)).any():
+        raise UnitsError('estimate', f'{c[bad][0]:g}', 'a share of the patch, 0 to 1', 'Divide percentages by 100.')
+    return c
+
 def cut_block(job:Job, i, j) -> Block:
     "Read a block and cut its patches"
     at = job.cuts.of(i, j)
@@ -369,7 +379,7 @@ def cut_block(job:Job, i, j) -> Block:
     cover = np.full(n, np.nan)
     if job.laid.clouds: cover = _cover(job, part, at, n, faults)
     elif job.estimate and OPT in there and there[OPT].any():
-        cover[there[OPT]] = job.estimate(pairs.subset(there[OPT]))
+        cover[there[OPT]] = _estimated(job, pairs.subset(there[OPT]))
     return _prepared(job, Block(pairs, there, cover, known, faults, whole), at)
 
 # %% ../nbs/58_patches.ipynb #76ff1e9f
@@ -513,7 +523,7 @@ def _bar(total, hands): # square metres
     return tqdm(total=total, desc='mapping', unit=' km²', unit_scale=1e-6, bar_format=_BAR, disable=not hands.progress,
                 leave=False)
 
-@stage('map-{job}', version=3)
+@stage('map-{job}', version=4)
 def answers_of(job:Job, hands:Hands=Hands(), *, work=None) -> dict:
     "What networks say of every patch of a scene, from the block where an earlier run stopped"
     import rasterio

@@ -426,6 +426,15 @@ def by_cloud(self:Scenes) -> dict: # 'cloudy' and 'clear' -> bool [N]
 
 # %% ../nbs/04_scenes.ipynb #94a766ef
 @patch(as_prop=True)
+def metres(self:Scenes) -> float:
+    "What a pixel measures on the ground; None where the set doesn't say"
+    if self.transform is None or not self.crs: return
+    from rasterio.crs import CRS
+    crs = CRS.from_user_input(self.crs)
+    a,b,_,d,e = self.transform[:5]
+    return math.sqrt(abs(a*e - b*d))*crs.linear_units_factor[1] if crs.is_projected else None
+
+@patch(as_prop=True)
 def there(self:Scenes) -> np.ndarray:
     "Which sample has which modality, bool [N,M]"
     every = np.ones(len(self), bool)

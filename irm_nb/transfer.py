@@ -192,6 +192,9 @@ def part_of(self:Predictor, s:Scenes,
     if self.size and tuple(s.size) != tuple(self.size):
         raise ShapeError('patches', f'{s.size[0]}×{s.size[1]} pixels', f'{self.size[0]}×{self.size[1]}, as in training',
                          'Cut or resample them to this size.')
+    learnt,here = self.about.get('metres'),s.metres
+    if learnt and here and abs(here/learnt - 1) > .1:
+        raise UnitsError('pixels', f'{here:.4g} m', f'{learnt:.4g} m, as in training', 'Resample the images.')
     if (s.labels >= 0).any() and tuple(s.classes) != tuple(self.classes):
         raise LabelError('classes', ', '.join(s.classes), f'{", ".join(self.classes)}, in this order',
                          'Renumber the labels in the order of the predictor, or hide them (-1) where classes differ.')
@@ -285,7 +288,7 @@ def _as_noted(cls, d):
 # %% ../nbs/14_transfer.ipynb #02dc8a70
 def trained(m, arch:str, train:Scenes, stats, history) -> Predictor:
     "A network that was trained on these samples"
-    about = dict(trained_on=train.fingerprint, irm_nb=__version__)
+    about = dict(trained_on=train.fingerprint, irm_nb=__version__, metres=train.metres)
     return Predictor(arch, train.inputs, tuple(train.classes), stats, m.state_dict(), history, tuple(train.size), about)
 
 def n_channels(s:Scenes) -> int: return sum(i.n_channels for i in s.inputs.values())

@@ -436,6 +436,7 @@ def test_train_and_predict(tmp_path):
         lines = list(csv.DictReader(open(tmp_path/'a.csv')))
         assert len(lines) == 30 and list(lines[0]) == ['id','class','confidence','cover','decided']
         assert {l['decided'] for l in lines} <= speak
+        assert ('cover is blank' in said.stderr) == (not any(l['cover'] for l in lines))
 
 def test_data_of_ones_own(tmp_path):
     "A function with its decorator, in a file that is named"

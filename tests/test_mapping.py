@@ -182,6 +182,29 @@ def test_stac(place, tmp_path):
     assert Path(made.assets['map'].get_absolute_href()) == m.path and made.properties['irm_nb:made_of'] == 'optical'
     assert made.bbox[0] < made.bbox[2] and made.datetime.year == 2018
 
+def test_what_a_mask_does_not_know(place, tmp_path):
+    "A sliver of a mask is not the cover of a patch; ground that a mask leaves out is not believed where a camera decided"
+    scl = np.zeros((1,256,256), np.uint8) # no data
+    scl[:,:,:4] = 9 # four columns of cloud
+    scl[:,:,128:] = 4 # clear
+    write_raster(tmp_path/'scl.tif', scl, UTM, PLACE)
+    camera = predictor(opt=RGB_IN)
+    m = make(place, tmp_path/'out'/'m.tif', tmp_path/'store', camera, files=dict(s1=None, cloud_mask=tmp_path/'scl.tif'), believe=0)
+    cloud,doubt = m.read('cloud'),m.read('doubt')
+    assert np.isnan(cloud[:,:60]).all() and (doubt[:,:60] == 1).all()
+    assert (cloud[:,200:] == 0).all() and (doubt[:,200:] == 0).all()
+    assert 'says nothing' in m.note['doubt']
+    bare = make(place, tmp_path/'bare'/'m.tif', tmp_path/'store', camera, files=dict(s1=None), believe=0)
+    assert 'cloud' not in bare.names and (bare.read('doubt') == 0).all() # without a mask it goes by the confidence
+
+def test_pixels_of_another_size(place, tmp_path):
+    "A network of 10 m asked on a grid of 20"
+    net = predictor()
+    net.about['metres'] = 10.
+    files = {k:str(place/f'{k}.tif') for k in ('s2','s1')}
+    with pytest.raises(UnitsError, match='found 20 m; expected 10 m'):
+        predict_map(net, files | dict(resolution=20.), tmp_path/'m.tif', stride=32, store=Store(tmp_path/'store'), comp=CPU, progress=False)
+
 def test_views_and_stride(place, whole, tmp_path):
     "Eight views turn with the scene: a map of the scene turned by a quarter is the map turned by a quarter"
     for f in ('s1.tif','s2.tif'):

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ON_TARGET', 'KNOTS', 'PAIRS', 'POOL', 'LEFT_OUT', 'STUDENT', 'inverse_row', 'entropy_row', 'drawn',
-           'under_drawn_clouds', 'Pooled', 'pooled', 'voices', 'seen_cover', 'product', 'pool_by_cover', 'opinion',
-           'student', 'cloudwise', 'guard_powers', 'who_may_answer', 'guarded', 'closing_powers',
+           'under_drawn_clouds', 'Pooled', 'pooled', 'own_cover', 'voices', 'seen_cover', 'product', 'pool_by_cover',
+           'opinion', 'student', 'cloudwise', 'guard_powers', 'who_may_answer', 'guarded', 'closing_powers',
            'radar_under_closed_sky', 'calibrate', 'without', 'without_voices', 'under_overcast', 'by_dawid_skene',
            'rates_on_labels', 'irm_on_trust', 'inverse_on_trust']
 
@@ -133,6 +133,17 @@ def pooled(members:dict, # name -> `Predictor`
     m = new_model('pooled:' + '|'.join(names), len(train.classes), n_channels(train), 'pooled')
     m.load_state_dict(state)
     return trained(m, 'pooled:' + '|'.join(names), train, stats, [])
+
+# %% ../../nbs/26_reliable.ipynb #a2925189
+def own_cover(p:Predictor) -> CoverEstimator: # None where it has none
+    "What a network itself sees of clouds"
+    parts = p.arch.removeprefix('pooled:').split('|')
+    at = next((_range(at) for arch,_,at in (t.rpartition('@') for t in parts) if arch == 'cover'), None)
+    if not at: return
+    slices = channel_slices(p.inputs)
+    inputs = {k:i for k,i in p.inputs.items() if at[0] <= slices[k].start and slices[k].stop <= at[1]}
+    stats = {k:v[at[0]:at[1]] for k,v in p.stats.items()}
+    return CoverEstimator(inputs, stats, {k.removeprefix('see.'):v for k,v in p.state.items() if k.startswith('see.')})
 
 # %% ../../nbs/26_reliable.ipynb #cef99bae
 PAIRS = 'pairs' # name of the pair network among the teachers
