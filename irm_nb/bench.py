@@ -368,7 +368,7 @@ def clouds_ratios(n, size=64) -> list: # runs in the child process, which can im
     many,few = 2048,16
     ground = np.random.default_rng(0).integers(0, 256, (many,3,size,size), dtype=np.uint8)
     theirs = torch.from_numpy(ground[:few]).float()/255
-    spec = CloudSpec(content=1)
+    spec = CloudSpec(content=1, shadow=.5)
     def one_by_one():
         for x in theirs: scg.add_cloud(x)
     def ours(): compose(ground, cloud_opacity(spec, range(many), size))
@@ -376,7 +376,7 @@ def clouds_ratios(n, size=64) -> list: # runs in the child process, which can im
 
 @bench_row('clouds', '≥ 30')
 def clouds_row(quick):
-    "Opacity and composition at content 1, pairs per second, over satellite-cloud-generator at its defaults"
+    "Opacity, shadows and composition at content 1, pairs per second, over satellite-cloud-generator at its defaults"
     if not comparator_home().is_dir() and not importlib.util.find_spec('satellite_cloud_generator'):
         pip = f'pip install --no-deps {" ".join(COMPARATOR)}'
         raise Skipped(f"satellite-cloud-generator isn't here. Run `irm_run bench --install`, or: {pip}")
