@@ -371,7 +371,7 @@ def clouds_ratios(n, size=64) -> list: # runs in the child process, which can im
     spec = CloudSpec(content=1, shadow=.5)
     def one_by_one():
         for x in theirs: scg.add_cloud(x)
-    def ours(): compose(ground, cloud_opacity(spec, range(many), size))
+    def ours(): compose(ground, cloud_opacity(spec, range(many), size), shadow=spec.shadow)
     return [r*many/few for r in interleave(one_by_one, ours, n)]
 
 @bench_row('clouds', '≥ 30')
