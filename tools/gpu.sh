@@ -12,7 +12,8 @@ usage: tools/gpu.sh OUT [--wheels DIR] [--device cuda|cpu] [--minutes N] [--quic
   --minutes N   what all steps may take together (default 9.5)
   --quick       tiny sizes: to see that every step runs
 
-Wheels are collected on a machine with a network, for the same Python and system:
+Wheels are collected on a machine with a network, for the Python and the system of the machine with the GPU (where they are
+others than here, add for instance --python-version 3.12 --platform manylinux_2_28_x86_64):
   pip download --only-binary :all: -d DIR rasterio matplotlib seaborn ipywidgets scikit-learn tqdm safetensors 'fastcore<2'
 
 IRM_NB_DATA, when set, adds a grid on real pairs. PYTHON names the interpreter (default python3).
